@@ -1,0 +1,1 @@
+"""The steps of raypipe as scripts for `ray job submit`, and benchmarks."""

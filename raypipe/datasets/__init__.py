@@ -1,0 +1,1 @@
+"""Readers that turn a data set on disk into catalogue entries and labels."""

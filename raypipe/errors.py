@@ -1,0 +1,26 @@
+"""The errors that raypipe raises on purpose.
+
+Three kinds, told apart by who can act on them: a user's mistake ends the command with one line and exit
+code 2; a data error costs one segment, which becomes a dead letter; anything else is a bug or a broken
+machine and fails the run with its traceback.
+"""
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for: a config, a path, a command line."""
+
+
+class DataError(Exception):
+    """One video, segment or file is unusable; the run goes on without it."""
+
+
+class CorruptVideoError(DataError):
+    """A video that cannot be opened, or frames that cannot be decoded."""
+
+
+class AnnotationError(DataError):
+    """A file that comes with a video (boxes, labels) and does not say what it should."""
+
+
+class SchemaError(Exception):
+    """A row or table that does not conform to `raypipe.schema`: a fault in the program, not in the data."""

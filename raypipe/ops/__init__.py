@@ -1,0 +1,1 @@
+"""Arithmetic on NumPy arrays: no files, no Ray, no torch."""

@@ -1,0 +1,1 @@
+"""The steps one segment goes through, each a plain callable class."""

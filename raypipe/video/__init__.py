@@ -1,0 +1,1 @@
+"""Reading video: probing, decoding and HEVC motion vectors, with PyAV."""
