@@ -5,6 +5,7 @@ memory across the border, the look-ahead gives the last body frames the later ha
 the body is written. Lengths depend on the video and the config alone, never on the cluster.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,7 @@ def plan_segments(
     count = -(-total // longest)
     borders = [round(i * total / count) for i in range(count + 1)]
     segments = []
-    for index, (start, stop) in enumerate(zip(borders, borders[1:], strict=False)):
+    for index, (start, stop) in enumerate(itertools.pairwise(borders)):
         first = max(0, start - warmup_frames)
         last = min(total, stop + lookahead_frames)
         segments.append(
