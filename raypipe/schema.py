@@ -100,6 +100,7 @@ PLANNED: dict[str, type | ArrayField] = {
     "width": int,
     "height": int,
     "segment_index": int,
+    "num_segments": int,
     "start_frame": int,
     "stop_frame": int,
     "num_warmup": int,

@@ -1,0 +1,266 @@
+"""The run folder: where everything of a run lies, and the commit protocol that makes it exactly once.
+
+    run.json                                what was run: config and its hash, versions, catalogue hash
+    catalogue.jsonl                         one probed video per line
+    features/<video_id>/<segment>.parquet   one file = one committed segment
+    dead/<video_id>/<segment>.json          what could not be done, and why
+    attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver
+    scores/<video_id>.parquet, models/, results.json
+
+The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the
+video and the segment only, and the same input gives the same bytes: repeating an attempt changes nothing.
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import fsspec
+
+from raypipe.errors import UserError
+
+STALE_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """What could not be processed: the step that failed and the reason in words."""
+
+    video_id: str
+    segment_index: int
+    stage: str
+    error_type: str
+    message: str
+    attempts: int = 1
+
+
+def escape(video_id: str) -> str:
+    """Return a video id as a relative path that stays below its folder, reversibly (see `unescape`).
+
+    Readable names stay as they are; separators that are not "/", control characters, "%", "=" (a partition
+    to Parquet readers), and components that are empty or start with a dot are percent-encoded.
+    """
+
+    def component(name: str) -> str:
+        name = re.sub(r'[\x00-\x1f\x7f%=\\:*?"<>|]', lambda match: quote(match[0], safe=""), name)
+        return "%2E" + name[1:] if name.startswith(".") else name or "%"
+
+    return "/".join(component(name) for name in video_id.split("/"))
+
+
+def unescape(path: str) -> str:
+    """Return the video id that `escape` turned into `path`."""
+    return "/".join("" if name == "%" else unquote(name) for name in path.split("/"))
+
+
+def new_session() -> str:
+    """Return a name for one start of a driver; its first part is the time, so that stale ones are known."""
+    return f"{int(time.time())}-{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder; `root` is a local path or an fsspec URI. Cheap to send to another process."""
+
+    root: str
+
+    @cached_property
+    def _located(self) -> tuple[Any, str]:
+        fs, path = fsspec.core.url_to_fs(self.root)
+        return fs, path.rstrip("/")
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec filesystem that holds the folder."""
+        return self._located[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on a filesystem that this machine mounts."""
+        return "file" in (self.filesystem.protocol if isinstance(self.filesystem.protocol, tuple) else ())
+
+    def path(self, *parts: str) -> str:
+        """Return a path below the folder, in the form that `filesystem` takes."""
+        return "/".join((self._located[1], *parts))
+
+    def feature_path(self, video_id: str, segment_index: int) -> str:
+        """Return the path of a segment's committed features."""
+        return self.path("features", escape(video_id), f"{segment_index:05d}.parquet")
+
+    def dead_path(self, video_id: str, segment_index: int) -> str:
+        """Return the path of a segment's dead letter."""
+        return self.path("dead", escape(video_id), f"{segment_index:05d}.json")
+
+    def score_path(self, video_id: str) -> str:
+        """Return the path of a video's frame scores."""
+        return self.path("scores", f"{escape(video_id)}.parquet")
+
+    def exists(self, *parts: str) -> bool:
+        """Whether something lies at a path below the folder."""
+        return bool(self.filesystem.exists(self.path(*parts)))
+
+    def commit(self, path: str, content: bytes) -> None:
+        """Put `content` at `path` in one step: a reader, or a restart after a crash, sees all of it or nothing.
+
+        Local: temporary file, fsync, rename. Object store: one PUT.
+        """
+        if not self.is_local:
+            self.filesystem.pipe_file(path, content)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(self.path("tmp"))
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / uuid.uuid4().hex
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def commit_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Commit a JSON document below the folder."""
+        content = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        self.commit(self.path(*name.split("/")), content.encode())
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON document below the folder, or None where there is none.
+
+        Raises UserError where the file does not hold JSON.
+        """
+        try:
+            content = self.filesystem.cat_file(self.path(*name.split("/")))
+        except FileNotFoundError:
+            return None
+        try:
+            document: dict[str, Any] = json.loads(content)
+        except ValueError as error:
+            raise UserError(f"{self.path(name)} is damaged: {error}. Remove it, or use another output.") from error
+        return document
+
+    def _segments_below(self, kind: str, suffix: str) -> dict[str, set[int]]:
+        base = self.path(kind) + "/"
+        found: dict[str, set[int]] = defaultdict(set)
+        for path in self.filesystem.find(base.rstrip("/")):
+            video, _, name = path[len(base) :].rpartition("/")
+            if name.endswith(suffix) and name.removesuffix(suffix).isdigit():
+                found[unescape(video)].add(int(name.removesuffix(suffix)))
+        return dict(found)
+
+    def committed(self) -> dict[str, set[int]]:
+        """Return the indices of the committed segments of each video."""
+        return self._segments_below("features", ".parquet")
+
+    def dead(self) -> dict[str, set[int]]:
+        """Return the indices of the dead-lettered segments of each video."""
+        return self._segments_below("dead", ".json")
+
+    def commit_dead(self, letter: DeadLetter) -> None:
+        """Record what could not be done."""
+        content = json.dumps(asdict(letter), indent=2, ensure_ascii=False) + "\n"
+        self.commit(self.dead_path(letter.video_id, letter.segment_index), content.encode())
+
+    def read_dead(self) -> list[DeadLetter]:
+        """Return all dead letters, in the order of their videos and segments."""
+        places = [(video, index) for video, indices in self.dead().items() for index in indices]
+        contents = (self.filesystem.cat_file(self.dead_path(*place)) for place in sorted(places))
+        return [DeadLetter(**json.loads(content)) for content in contents]
+
+    def clear_dead(self) -> int:
+        """Forget all dead letters, so that their segments are tried again; return how many there were."""
+        count = sum(len(indices) for indices in self.dead().values())
+        if count:
+            self.filesystem.rm(self.path("dead"), recursive=True)
+        return count
+
+    def begin_attempt(self, session: str, video_id: str, segment_index: int) -> int:
+        """Note that a segment is begun and return how often it was, this time included.
+
+        Counted per session: a process that dies under a living driver may have died of its segment; one that died
+        with its driver did not.
+        """
+        path = self.path("attempts", session, escape(video_id), f"{segment_index:05d}")
+        try:
+            attempt = int(self.filesystem.cat_file(path)) + 1
+        except FileNotFoundError:
+            attempt = 1
+        self.commit(path, str(attempt).encode())
+        return attempt
+
+    def end_session(self, session: str) -> None:
+        """Remove what a driver's session leaves behind."""
+        if self.exists("attempts", session):
+            self.filesystem.rm(self.path("attempts", session), recursive=True)
+
+    def sweep(self) -> None:
+        """Remove what sessions that were killed more than a day ago left behind."""
+        limit = time.time() - STALE_SECONDS
+        if self.exists("attempts"):
+            for path in self.filesystem.ls(self.path("attempts"), detail=False):
+                started = path.rstrip("/").rpartition("/")[2].partition("-")[0]
+                if started.isdigit() and int(started) < limit:
+                    self.filesystem.rm(path, recursive=True)
+        folder = Path(self.path("tmp"))
+        if self.is_local and folder.is_dir():
+            for temporary in folder.iterdir():
+                if temporary.stat().st_mtime < limit:
+                    temporary.unlink(missing_ok=True)
+
+    def require_space(self, num_bytes: int) -> None:
+        """Raise UserError where a local folder's disk has less than `num_bytes` left."""
+        if self.is_local:
+            folder = Path(self.path())
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if free < num_bytes:
+                raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
+
+
+def open_run(
+    folder: RunFolder,
+    *,
+    config: Mapping[str, Any],
+    feature_keys: Mapping[str, Any],
+    config_hash: str,
+    versions: Mapping[str, str],
+    catalogue_hash: str,
+) -> None:
+    """Claim a run folder for a config, or go on in it.
+
+    `feature_keys` is the flat part of the config that decides the features. Raises UserError, naming the keys that
+    differ, where the folder holds features of another config.
+    """
+    existing = folder.read_json("run.json")
+    if existing is not None and existing.get("config_hash") != config_hash:
+        before = existing.get("feature_keys", {})
+        names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
+        changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
+        raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
+    folder.commit_json(
+        "run.json",
+        {
+            "config_hash": config_hash,
+            "catalogue_hash": catalogue_hash,
+            "versions": dict(versions),
+            "feature_keys": dict(feature_keys),
+            "config": dict(config),
+        },
+    )

@@ -1,0 +1,157 @@
+import json
+import os
+import time
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raypipe.errors import UserError
+from raypipe.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, new_session, open_run, unescape
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request, tmp_path):
+    return RunFolder(str(tmp_path / "run") if request.param == "local" else f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.mark.parametrize(
+    ("video_id", "expected"),
+    [
+        ("test/01", "test/01"),
+        ("a b/ü'\"", "a b/ü'%22"),
+        ("..", "%2E."),
+        ("a/../b", "a/%2E./b"),
+        ("/etc/passwd", "%/etc/passwd"),
+        (".hidden", "%2Ehidden"),
+        ("50%", "50%25"),
+        ("class=fight", "class%3Dfight"),
+        ("a\\b:c", "a%5Cb%3Ac"),
+    ],
+)
+def test_escape(video_id, expected):
+    assert escape(video_id) == expected
+    assert unescape(expected) == video_id
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@given(names, names)
+def test_escape_is_reversible_and_never_leaves_its_folder(first, second):
+    assert unescape(escape(first)) == first
+    assert (escape(first) == escape(second)) == (first == second)
+    parts = escape(first).split("/")
+    assert not {"", ".", ".."} & set(parts)
+    assert not any(part.startswith(".") or "\x00" in part for part in parts)
+
+
+def test_commit_replaces_the_whole_file_and_leaves_nothing_else(folder):
+    path = folder.path("features", "a", "00000.parquet")
+    folder.commit(path, b"first, which is longer")
+    folder.commit(path, b"second")
+    assert folder.filesystem.cat_file(path) == b"second"
+    assert folder.filesystem.find(folder.path()) == [path]
+
+
+def test_a_failed_commit_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch):
+    folder = RunFolder(str(tmp_path))
+    folder.commit(folder.path("a"), b"old")
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        folder.commit(folder.path("a"), b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_json_round_trip_and_its_errors(folder):
+    assert folder.read_json("run.json") is None
+    folder.commit_json("models/rm/model.json", {"name": "ü", "values": [1.5, None]})
+    assert folder.read_json("models/rm/model.json") == {"name": "ü", "values": [1.5, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        folder.commit_json("bad.json", {"value": float("nan")})
+    folder.commit(folder.path("run.json"), b"{")
+    with pytest.raises(UserError, match=r"run.json is damaged"):
+        folder.read_json("run.json")
+
+
+def test_committed_and_dead_segments_are_listed_by_video(folder):
+    assert folder.committed() == {}
+    for video, index in (("test/a b", 0), ("test/a b", 12), ("..", 1)):
+        folder.commit(folder.feature_path(video, index), b"x")
+    folder.commit(folder.path("features", "test", "notes.txt"), b"x")
+    assert folder.committed() == {"test/a b": {0, 12}, "..": {1}}
+
+    letters = [DeadLetter("b", 1, "decode", "CorruptVideoError", "broken"), DeadLetter("a=1", 0, "probe", "E", "m", 3)]
+    for letter in letters:
+        folder.commit_dead(letter)
+    assert folder.dead() == {"b": {1}, "a=1": {0}}
+    assert folder.read_dead() == letters[::-1]
+    assert folder.clear_dead() == 2
+    assert folder.read_dead() == []
+    assert folder.clear_dead() == 0
+
+
+def test_attempts_count_within_a_session_only(folder):
+    first, second = new_session(), new_session()
+    assert [folder.begin_attempt(first, "a", 0) for _ in range(3)] == [1, 2, 3]
+    assert folder.begin_attempt(first, "a", 1) == 1
+    assert folder.begin_attempt(second, "a", 0) == 1
+    folder.end_session(first)
+    folder.end_session("never begun")
+    assert folder.begin_attempt(first, "a", 0) == 1
+    assert folder.begin_attempt(second, "a", 0) == 2
+
+
+def test_sweep_removes_only_what_is_stale(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    folder.sweep()
+    fresh, stale = new_session(), f"{int(time.time() - STALE_SECONDS - 60)}-dead"
+    for session in (fresh, stale):
+        folder.begin_attempt(session, "a", 0)
+    old, new = tmp_path / "tmp" / "old", tmp_path / "tmp" / "new"
+    old.write_bytes(b"")
+    new.write_bytes(b"")
+    os.utime(old, (0, 0))
+    folder.sweep()
+    assert [path.name for path in (tmp_path / "attempts").iterdir()] == [fresh]
+    assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["new"]
+
+
+def claim(folder, **keys):
+    open_run(
+        folder,
+        config={},
+        feature_keys=keys,
+        config_hash=json.dumps(keys),
+        versions={"raypipe": "1"},
+        catalogue_hash="c",
+    )
+
+
+def test_a_run_folder_belongs_to_one_config(folder):
+    claim(folder, stride=1, root="x")
+    claim(folder, stride=1, root="x")
+    with pytest.raises(UserError, match=r"features of another config: stride \(was 1, now 2\)\. Use another output"):
+        claim(folder, stride=2, root="x")
+    document = folder.read_json("run.json")
+    assert document["feature_keys"] == {"stride": 1, "root": "x"}
+    assert document["versions"] == {"raypipe": "1"}
+
+
+def test_exists_and_paths(folder):
+    assert not folder.exists("scores")
+    folder.commit(folder.score_path("test/01"), b"x")
+    assert folder.exists("scores", "test", "01.parquet")
+
+
+def test_require_space(tmp_path):
+    RunFolder(str(tmp_path / "new")).require_space(1)
+    RunFolder("memory://x").require_space(2**70)
+    with pytest.raises(UserError, match="MiB free on its disk"):
+        RunFolder(str(tmp_path)).require_space(2**70)
