@@ -1,0 +1,140 @@
+"""Opening a video, from a local path or any fsspec URI, and saying what is there instead when it is none."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+import av
+from av.stream import Discard, Disposition
+
+from raypipe.errors import CorruptVideoError
+
+# Names of MP4 boxes that a file can begin with.
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the local path that `uri` means, None for a URI of another file system.
+
+    A plain path is taken as it stands ('%', ':' and '#' included); only a `file://` URI is unquoted.
+    """
+    if uri.startswith("file://"):
+        return Path(unquote(urlsplit(uri).path))
+    return None if "://" in uri else Path(uri)
+
+
+@contextmanager
+def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
+    """Yield (container, video stream) of `uri`; both are closed on leaving.
+
+    The other streams are not read. Raises CorruptVideoError, naming the file and what was found, where there is
+    no video to read.
+    """
+    with ExitStack() as stack, reading_errors(uri):
+        path = local_path(uri)
+        if path is not None:
+            # "file:" keeps FFmpeg from taking "name:rest" for a protocol; the whitelist keeps a playlist that is
+            # named .mp4 from opening connections.
+            source: Any = f"file:{path}"
+        else:
+            source = stack.enter_context(_open_remote(uri))
+        try:
+            container = stack.enter_context(av.open(source, options={"protocol_whitelist": "file"}))
+        except (av.error.InvalidDataError, av.error.EOFError) as error:
+            raise CorruptVideoError(f"{uri}: {_describe_non_video(uri)}") from error
+        stream = _pick_stream(container, uri)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        yield container, stream
+
+
+@contextmanager
+def reading_errors(uri: str) -> Iterator[None]:
+    """Turn what the file is to blame for, raised while it is opened or read, into CorruptVideoError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CorruptVideoError(f"{uri}: no such file") from error
+    except PermissionError as error:
+        # Decoders and demuxers that return a bare -1 appear as EPERM; the file's own permission is EACCES.
+        if isinstance(error, av.FFmpegError) and error.errno == errno.EPERM:
+            raise CorruptVideoError(f"{uri}: {describe(error)}") from error
+        raise CorruptVideoError(f"{uri}: no permission to read the file") from error
+    except IsADirectoryError as error:
+        raise CorruptVideoError(f"{uri}: a folder, not a video file") from error
+    except av.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise
+        raise CorruptVideoError(f"{uri}: {describe(error)}") from error
+
+
+def describe(error: av.FFmpegError) -> str:
+    """Return an FFmpeg error in words, without the number and the file name."""
+    if error.errno == errno.EPERM:
+        return "the decoder refused the data"
+    return f"{error.strerror} ({type(error).__name__})"
+
+
+@contextmanager
+def _open_remote(uri: str) -> Iterator[BinaryIO]:
+    # Local files need none of it, and object stores pull in heavy clients.
+    import fsspec
+
+    with fsspec.open(uri, "rb") as file:
+        yield file
+
+
+def _pick_stream(container: Any, uri: str) -> Any:
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise CorruptVideoError(f"{uri}: no video stream, the file holds {found} only")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise CorruptVideoError(f"{uri}: FFmpeg has no decoder for the video stream's codec")
+    return stream
+
+
+def _describe_non_video(uri: str) -> str:
+    """Say what a file is that FFmpeg cannot open, from its first bytes and, for MP4, its boxes."""
+    path = local_path(uri)
+    if path is None:
+        with _open_remote(uri) as file:
+            return _describe_bytes(file)
+    with path.open("rb") as file:
+        return _describe_bytes(file)
+
+
+def _describe_bytes(file: BinaryIO) -> str:
+    head = file.read(4096)
+    if not head:
+        return "the file is empty (0 bytes)"
+    if head[4:8] in _MP4_BOXES:
+        boxes = _mp4_boxes(file)
+        if b"moov" not in boxes:
+            return "an MP4 file without its moov atom (cut off, or its recording was never finished)"
+        return "an MP4 file whose moov atom is damaged"
+    if all(byte in b"\t\n\r\f\x1b" or byte >= 0x20 for byte in head):
+        return "text, not a video"
+    return "not a video: no container format that FFmpeg knows"
+
+
+def _mp4_boxes(file: BinaryIO) -> set[bytes]:
+    names: set[bytes] = set()
+    position = 0
+    while True:
+        file.seek(position)
+        header = file.read(16)
+        if len(header) < 8:
+            return names
+        names.add(header[4:8])
+        size = int.from_bytes(header[:4], "big")
+        if size == 1:
+            size = int.from_bytes(header[8:16], "big")
+        if size < 8:
+            return names
+        position += size
