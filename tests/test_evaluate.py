@@ -289,7 +289,7 @@ def test_damaged_files_are_refused(tmp_path):
     np.save(scores, np.arange(3.0))
     whole = scores.read_bytes()
     scores.write_bytes(whole[:-4])
-    with pytest.raises(UserError, match="a damaged [.]npy"):
+    with pytest.raises(UserError, match=r"a damaged \.npy"):
         evaluate_files(scores, labels, CONFIG, seed=0)
     scores.write_bytes(whole)
     # A flipped byte inside a member shows only when it is read: the checksum fails.
