@@ -1,0 +1,370 @@
+"""The record of a run in MLflow: parameters, figures, files, and how it ended.
+
+The only module that knows MLflow. It imports it when a run starts and not before, because that takes seconds. It uses
+the client and never the fluent functions, whose hidden active run does not survive threads and Ray workers. Once a
+run has started, MLflow's own patience with a slow server applies, and what it cannot record in that time raises.
+"""
+
+import functools
+import json
+import logging
+import os
+import shlex
+import shutil
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from raypipe.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+MAX_PARAM_LENGTH = 500
+MAX_REASON_LENGTH = 500
+PARAMS_PER_BATCH = 100
+METRICS_PER_BATCH = 1000
+# A digest longer than this is refused by MLflow.
+DIGEST_LENGTH = 36
+
+CONNECT_SECONDS = 5
+# For the first contact and the last: a server that is not there must not hold the run up for minutes.
+BOUNDED = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(CONNECT_SECONDS),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+class TrackingConfig(BaseModel):
+    """Whether and where runs are recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(default=True, description="record the run in MLflow")
+    uri: str | None = Field(
+        default=None, min_length=1, description="MLflow tracking URI; by default the SQLite file <output>/mlflow.db"
+    )
+    experiment: str = Field(default="raypipe", min_length=1, max_length=500, description="MLflow experiment")
+    run_name: str | None = Field(default=None, min_length=1, max_length=250, description="name of the run")
+
+
+class Experiment:
+    """A run that is being recorded, as `track` gives it; with tracking disabled every method does nothing.
+
+    `run_id` and `tracking_uri` are None where tracking is disabled.
+    """
+
+    def __init__(self, client: Any = None, tracking_uri: str | None = None, run: Any = None) -> None:
+        self._client = client
+        self.tracking_uri = tracking_uri
+        self.run_id: str | None = run.info.run_id if run else None
+        self._experiment_id: str | None = run.info.experiment_id if run else None
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings; text as it is, anything else as JSON. What is over 500 characters ends in its length."""
+        if self._client:
+            from mlflow.entities import Param
+
+            rows = [Param(key, _param(value)) for key, value in params.items()]
+            for i in range(0, len(rows), PARAMS_PER_BATCH):
+                self._client.log_batch(self.run_id, params=rows[i : i + PARAMS_PER_BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
+        """Record figures at a step; those that are None (not defined) are left out."""
+        if self._client:
+            _log_metrics(self._client, self.run_id, metrics, step)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Record a figure as the file `name`, whose ending decides the format."""
+        if self._client:
+            self._client.log_figure(self.run_id, figure, name)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Record a copy of a local file, or of a folder with all in it, below `folder` of the run's files."""
+        if self._client:
+            log = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
+            log(self.run_id, str(path), folder)
+
+    def log_dataset(self, name: str, fingerprint: str, source: str, *, context: str, **counts: int) -> None:
+        """Record what the run read: its fingerprint (36 characters are kept), where it lies, and counts of it.
+
+        `context` says for what it was read, as "extract" or "train".
+        """
+        if self._client:
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            dataset = Dataset(
+                name=name,
+                digest=fingerprint[:DIGEST_LENGTH],
+                source_type="local" if _is_local(source) else "external",
+                source=json.dumps({"uri": source}),
+                profile=json.dumps(counts),
+            )
+            tag = InputTag("mlflow.data.context", context)
+            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+
+    @contextmanager
+    def child(self, name: str, params: Mapping[str, Any] | None = None) -> Iterator["Experiment"]:
+        """Record a step of this run as a run of its own below it; it ends, and fails, like `track`'s."""
+        if self._client is None:
+            yield self
+            return
+        with _run(self._client, self.tracking_uri, self._experiment_id, name, {}, self.run_id) as experiment:
+            experiment.log_params(params or {})
+            yield experiment
+
+    def metric_logger(self) -> "MetricLogger | None":
+        """Return what a training worker needs to log into this run, None where tracking is disabled."""
+        return metric_logger(self.tracking_uri, self.run_id)
+
+
+@contextmanager
+def track(
+    config: TrackingConfig,
+    default_directory: str | Path,
+    run_name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    parent: str | None = None,
+) -> Iterator[Experiment]:
+    """Record a run from here to the end of the `with` block.
+
+    Without a URI the record is `<default_directory>/mlflow.db` and `mlflow-artifacts` beside it. The config's run
+    name goes before `run_name`; `parent` is the run id above this one. The run ends as FINISHED; as KILLED on
+    KeyboardInterrupt; and on any other exception as FAILED with its one-line reason in the tag `failure`. The
+    exception goes on. Raises UserError, within seconds, where the URI cannot be used.
+    """
+    if not config.enabled:
+        yield Experiment()
+        return
+    uri, artifacts = _locations(config.uri, default_directory)
+    with _refusing(uri):
+        client = _connect(uri)
+        experiment_id = _experiment_id(client, config.experiment, artifacts)
+    with _run(client, uri, experiment_id, config.run_name or run_name, tags or {}, parent) as experiment:
+        experiment.log_params(params or {})
+        yield experiment
+
+
+@dataclass(frozen=True)
+class MetricLogger:
+    """Logs into a run from another process: small, picklable, and without a connection until it is called."""
+
+    tracking_uri: str
+    run_id: str
+
+    def __call__(self, metrics: Mapping[str, float | None], step: int) -> None:
+        """Record figures at a step, as an epoch's losses; those that are None are left out."""
+        _log_metrics(_client(self.tracking_uri), self.run_id, metrics, step)
+
+
+def metric_logger(tracking_uri: str | None, run_id: str | None) -> MetricLogger | None:
+    """Return a logger for the run, or None where tracking is disabled (either is None)."""
+    return None if tracking_uri is None or run_id is None else MetricLogger(tracking_uri, run_id)
+
+
+def ui_command(uri: str) -> str:
+    """Return the shell command that shows the runs of a tracking URI; for a server, its own address.
+
+    The command names mlflow by its path where the shell would not find the one of this installation.
+    """
+    if uri.startswith(("http://", "https://")):
+        return _without_password(uri)
+    ours = Path(sys.executable).with_name("mlflow")
+    found = shutil.which("mlflow")
+    command = "mlflow" if not ours.exists() or (found and Path(found) == ours) else str(ours)
+    words = [command, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+@contextmanager
+def _run(
+    client: Any,
+    uri: str | None,
+    experiment_id: str | None,
+    name: str | None,
+    tags: Mapping[str, str],
+    parent: str | None,
+) -> Iterator[Experiment]:
+    system = {"mlflow.source.name": "raypipe"} | ({"mlflow.parentRunId": parent} if parent else {})
+    run = client.create_run(experiment_id, tags={**tags, **system}, run_name=name)
+    try:
+        yield Experiment(client, uri, run)
+    except BaseException as error:
+        _end(client, run.info.run_id, error)
+        raise
+    client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def _end(client: Any, run_id: str, error: BaseException) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _environment(BOUNDED):
+            client.set_tag(run_id, "failure", _reason(error))
+            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+    except MlflowException as lost:
+        # The reason the run failed matters more than that its record is incomplete.
+        logger.warning("MLflow could not record that the run failed: %s", _first_line(lost))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    line = _first_line(error)
+    reason = line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".removesuffix(": ")
+    return reason[:MAX_REASON_LENGTH]
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def _param(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    if len(text) <= MAX_PARAM_LENGTH:
+        return text
+    end = f"... ({len(text)} characters)"
+    return text[: MAX_PARAM_LENGTH - len(end)] + end
+
+
+def _log_metrics(client: Any, run_id: str | None, metrics: Mapping[str, float | None], step: int) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    rows = [Metric(key, float(value), now, step) for key, value in metrics.items() if value is not None]
+    for i in range(0, len(rows), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=rows[i : i + METRICS_PER_BATCH])
+
+
+def _locations(uri: str | None, default_directory: str | Path) -> tuple[str, str | None]:
+    """Return the tracking URI and where a new experiment keeps its files, None where the server decides."""
+    if uri is None:
+        if not _is_local(str(default_directory)):
+            raise UserError(
+                f"tracking.uri: the output {default_directory} is not a local folder, so runs cannot be recorded in it; "
+                "set tracking.uri, or tracking.enabled to false"
+            )
+        uri = "sqlite:///" + str(Path(default_directory).absolute() / "mlflow.db")
+    database = _sqlite_path(uri)
+    if database is not None:
+        if "?" in str(database):
+            raise UserError(f"tracking.uri: {database} holds a question mark, which a database address cannot")
+        # The worker that logs into it may run in another folder.
+        return f"sqlite:///{database}", (database.parent / "mlflow-artifacts").as_uri()
+    if urlsplit(uri).scheme in ("http", "https") or not _is_local(str(default_directory)):
+        return uri, None
+    return uri, (Path(default_directory).absolute() / "mlflow-artifacts").as_uri()
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path
+
+
+@contextmanager
+def _refusing(uri: str) -> Iterator[None]:
+    """Turn what goes wrong on first contact into one line in the user's words."""
+    _quieten()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with _environment(BOUNDED):
+            _probe(uri)
+            yield
+    except (MlflowException, OSError, sqlite3.Error, ValueError, ImportError) as error:
+        raise UserError(
+            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({_first_line(error)[:200]}); "
+            "start the server, correct tracking.uri, or set tracking.enabled to false"
+        ) from error
+
+
+def _probe(uri: str) -> None:
+    """Raise at once what MLflow would only tell after minutes of trying again."""
+    database = _sqlite_path(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # Long enough for another process that is creating the tables.
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    parts = urlsplit(uri)
+    port = DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+    if port and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or port), timeout=CONNECT_SECONDS).close()
+
+
+def _connect(uri: str) -> Any:
+    _quieten()
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+_client = functools.cache(_connect)
+
+
+def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException:
+            # Another process may have made it since we looked.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise UserError(f"tracking.experiment: {name!r} was deleted in MLflow; restore it or choose another name")
+    return str(found.experiment_id)
+
+
+def _quieten() -> None:
+    # Before the import, which is when MLflow reads them.
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set what the user has not set, for as long as the block runs."""
+    added = {key: value for key, value in values.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
