@@ -33,7 +33,7 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
     The other streams are not read. Raises CorruptVideoError, naming the file and what was found, where there is
     no video to read.
     """
-    with ExitStack() as stack, reading_errors(uri):
+    with ExitStack() as stack, _reading_errors(uri):
         path = local_path(uri)
         if path is not None:
             # "file:" keeps FFmpeg from taking "name:rest" for a protocol; the whitelist keeps a playlist that is
@@ -53,7 +53,7 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def reading_errors(uri: str) -> Iterator[None]:
+def _reading_errors(uri: str) -> Iterator[None]:
     """Turn what the file is to blame for, raised while it is opened or read, into CorruptVideoError."""
     try:
         yield

@@ -6,6 +6,7 @@ from the damaged one. What leaves no sign cannot be found: HEVC and VP9 data in 
 wrong pixels without any decoder noticing.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
-from raypipe.video.container import describe, local_path, open_video, reading_errors
+from raypipe.video.container import describe, local_path, open_video
 from raypipe.video.folder import decode_folder
 from raypipe.video.index import COUNTED_PTS, FILE_START
 
@@ -108,7 +109,7 @@ class _Attempt:
     def decode(self, starts: list[int | None], frames: U8) -> _Decoded:
         """Decode into `frames` from the first of `starts` that does not overshoot (None: well before the keyframe)."""
         for start in starts:
-            with open_video(self.uri) as (container, stream), reading_errors(self.uri):
+            with open_video(self.uri) as (container, stream):
                 if start is None:
                     start = self.seek_pts - round(_STEP_BACK_SECONDS / stream.time_base)
                 packets = _packets_from(container, stream, start, self.seek_pts)
@@ -143,20 +144,19 @@ def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_
     slots = {int(position): slot for slot, position in enumerate(wanted)}
     first, last = int(wanted[0]), int(wanted[-1])
     result = _Decoded(is_there=np.zeros(len(wanted), np.bool_))
-    problems: list[tuple[int, str]] = []
+    counter = _FrameCounter() if is_counted else None
     # Position of the last whole keyframe shown at or before the first wanted frame: what lies before is past.
     clean_from = seek_pts
-    num_shown = 0
-    # Packets refused so far whose frame has not come out; MPEG-4 refuses a packet and gives out its frame all the same.
-    lost: set[int] = set()
+    problems: list[tuple[int, str]] = []
     for stamp, item in _decoded_frames(packets, stream, is_counted):
-        if isinstance(item, str):
-            problems.append((num_shown + len(lost) if is_counted else stamp, item))
-            lost.add(stamp)
+        if item is None or isinstance(item, str):
+            position = stamp if counter is None else counter.place_lost(stamp, is_end=item is None)
+            if item is not None:
+                problems.append((position, item))
             continue
-        lost.discard(stamp)
-        position = num_shown + len(lost) if is_counted else stamp
-        num_shown += 1
+        position = stamp if counter is None else counter.place(stamp, item.key_frame)
+        if position > last and (counter is None or item.key_frame):
+            break
         if item.is_corrupt:
             problems.append((position, "the decoder marked a frame as corrupt"))
         elif item.key_frame and position <= first:
@@ -165,30 +165,82 @@ def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_
         if slot is not None:
             _write_rgb(item, frames[slot])
             result.is_there[slot] = True
-        if position >= last:
+        if position == last and counter is None:
             break
-    result.problems = [problem for problem in problems if problem[0] >= clean_from]
+    problems += counter.gaps if counter else []
+    result.problems = sorted(problem for problem in problems if problem[0] >= clean_from)
     if result.problems:
         result.first_harmed = min(len(wanted) - 1, int(np.searchsorted(wanted, result.problems[0][0])))
     return result
 
 
+class _FrameCounter:
+    """Numbers frames as they come out of the decoder, where the file has no timestamps.
+
+    Counting alone would give every frame after a lost one its neighbour's number. A keyframe's number is certain,
+    though: as many frames are shown before it as packets lie before it in the file, and those that were stored after
+    it and shown before. So each keyframe proves or corrects the count of the frames since the one before.
+    """
+
+    def __init__(self) -> None:
+        # (position of the keyframe since which the count is wrong, what is wrong)
+        self.gaps: list[tuple[int, str]] = []
+        self._num_shown = 0
+        self._num_swallowed = 0
+        # Packets refused whose frame has not come out; MPEG-4 refuses a packet and gives out its frame all the same.
+        self._lost: set[int] = set()
+        self._recent: deque[int] = deque(maxlen=32)
+        self._keyframe = 0
+
+    def place(self, packet: int, is_key: bool) -> int:
+        """Return the number of the frame of that packet, which has just come out."""
+        self._lost.discard(packet)
+        if is_key:
+            self._prove(packet + sum(other > packet for other in self._recent), before=packet)
+        position = self._count()
+        if is_key:
+            self._keyframe = position
+        self._num_shown += 1
+        self._recent.append(packet)
+        return position
+
+    def place_lost(self, packet: int, is_end: bool) -> int:
+        """Return where a refused packet's frame would be; at the end of the file `packet` is their number."""
+        if is_end:
+            self._prove(packet, before=packet)
+            return packet
+        position = self._count()
+        self._lost.add(packet)
+        return position
+
+    def _count(self) -> int:
+        return self._num_shown + self._num_swallowed + len(self._lost)
+
+    def _prove(self, expected: int, before: int) -> None:
+        counted = self._num_shown + self._num_swallowed + sum(packet < before for packet in self._lost)
+        if counted != expected:
+            self.gaps.append((self._keyframe, f"{abs(expected - counted)} frames did not come out of the decoder"))
+            self._num_swallowed += expected - counted
+
+
 def _decoded_frames(packets: Iterator[Any], stream: Any, is_counted: bool) -> Iterator[tuple[int, Any]]:
     """Yield (stamp, frame) in the order of showing, and (stamp, reason) where a packet cannot be decoded.
 
-    A stamp is the packet's pts, or its number in the file where frames are counted.
+    A stamp is the packet's pts, or its number in the file where frames are counted. At the end of the file comes
+    (stamp, None), the stamp being the number of packets where frames are counted.
     """
     codec = stream.codec_context
     # One thread: as many decoders as there are cores run side by side, and the order of errors stays the same.
     codec.thread_count = 1
     codec.options = _ERROR_DETECTION
-    stamp = 0
-    for number, packet in enumerate(packets):
+    stamp, number = 0, 0
+    for packet in packets:
         if packet.size == 0 and packet.dts is not None:
             # An empty packet in the middle would end the stream for the decoder; the last one does, on purpose.
             continue
         if is_counted and packet.size:
             packet.pts = packet.dts = number
+            number += 1
         stamp = stamp if packet.pts is None else packet.pts
         try:
             decoded = codec.decode(packet)
@@ -197,6 +249,7 @@ def _decoded_frames(packets: Iterator[Any], stream: Any, is_counted: bool) -> It
             continue
         for frame in decoded:
             yield COUNTED_PTS if frame.pts is None else frame.pts, frame
+    yield number if is_counted else stamp, None
 
 
 def _write_rgb(frame: Any, out: U8) -> None:

@@ -50,12 +50,21 @@ def probe_video(uri: str) -> VideoIndex:
         pts, reason = _presentation_times(scan.pts, is_guessed)
         if reason:
             damage.append(reason)
+        is_counted = bool((pts == COUNTED_PTS).all())
+        keys = np.array([] if is_counted else sorted(scan.keyframes), np.int64).reshape(-1, 2)
+        if len(keys) and pts[0] < keys[0, 0]:
+            # The file begins inside a group of pictures, or with leading pictures of one that it does not hold.
+            num_orphans = int(np.searchsorted(pts, keys[0, 0]))
+            pts = pts[num_orphans:]
+            damage.append(f"{num_orphans} frames before the first keyframe cannot be decoded")
+            if not len(pts):
+                raise CorruptVideoError(f"{uri}: no whole frame; {'; '.join(damage)}")
+        if not is_counted:
+            damage += _missing_end(stream, int(pts[-1]))
         fps = _frames_per_second(pts, stream)
         if fps is None:
             fps = DEFAULT_FPS
             damage.append(f"no frame rate is known, {DEFAULT_FPS:g} is assumed")
-        is_counted = (pts == COUNTED_PTS).all()
-        keys = np.array([] if is_counted else sorted(scan.keyframes), np.int64).reshape(-1, 2)
         return VideoIndex(
             width=width,
             height=height,
@@ -145,6 +154,18 @@ def _presentation_times(packet_pts: Iterable[int | None], is_guessed: bool) -> t
     if not np.diff(shown).all():
         return counted, "timestamps repeat, so frames are counted"
     return shown, None
+
+
+def _missing_end(stream: Any, last_pts: int) -> list[str]:
+    """Return the damage, if any, of a Matroska file whose video ends a second or more before it should."""
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
+    minutes, _, seconds = rest.partition(":")
+    try:
+        declared = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return []
+    end = last_pts * float(stream.time_base)
+    return [f"the container declares {declared:.1f} s but frames end at {end:.1f} s"] if end + 1 < declared else []
 
 
 def _frames_per_second(pts: NDArray[np.int64], stream: Any) -> float | None:
