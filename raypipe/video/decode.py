@@ -8,6 +8,7 @@ wrong pixels without any decoder noticing.
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +149,7 @@ def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_
     # Position of the last whole keyframe shown at or before the first wanted frame: what lies before is past.
     clean_from = seek_pts
     problems: list[tuple[int, str]] = []
-    for stamp, item in _decoded_frames(packets, stream, is_counted):
+    for stamp, item in _decoded_frames(packets, stream, None if is_counted else last):
         if item is None or isinstance(item, str):
             position = stamp if counter is None else counter.place_lost(stamp, is_end=item is None)
             if item is not None:
@@ -223,17 +224,19 @@ class _FrameCounter:
             self._num_swallowed += expected - counted
 
 
-def _decoded_frames(packets: Iterator[Any], stream: Any, is_counted: bool) -> Iterator[tuple[int, Any]]:
+def _decoded_frames(packets: Iterator[Any], stream: Any, last_pts: int | None) -> Iterator[tuple[int, Any]]:
     """Yield (stamp, frame) in the order of showing, and (stamp, reason) where a packet cannot be decoded.
 
-    A stamp is the packet's pts, or its number in the file where frames are counted. At the end of the file comes
-    (stamp, None), the stamp being the number of packets where frames are counted.
+    A stamp is the packet's pts, or its number in the file where frames are counted (`last_pts` None). At the end of the
+    file comes (stamp, None), the stamp being the number of packets where frames are counted. Damage in groups of
+    pictures that begin after `last_pts`, fed to the decoder while it holds frames back, is none of ours.
     """
     codec = stream.codec_context
     # One thread: as many decoders as there are cores run side by side, and the order of errors stays the same.
     codec.thread_count = 1
     codec.options = _ERROR_DETECTION
-    stamp, number = 0, 0
+    stamp, number, is_past = 0, 0, False
+    is_counted = last_pts is None
     for packet in packets:
         if packet.size == 0 and packet.dts is not None:
             # An empty packet in the middle would end the stream for the decoder; the last one does, on purpose.
@@ -242,14 +245,24 @@ def _decoded_frames(packets: Iterator[Any], stream: Any, is_counted: bool) -> It
             packet.pts = packet.dts = number
             number += 1
         stamp = stamp if packet.pts is None else packet.pts
+        is_past = is_past or (last_pts is not None and packet.is_keyframe and stamp > last_pts)
         try:
             decoded = codec.decode(packet)
         except av.FFmpegError as error:
-            yield stamp, describe(error)
-            continue
-        for frame in decoded:
-            yield COUNTED_PTS if frame.pts is None else frame.pts, frame
+            if not is_past:
+                yield stamp, describe(error)
+                continue
+            # What follows a lost keyframe would muddle the frames that the decoder still holds: take those and stop.
+            with suppress(av.FFmpegError):
+                yield from _stamped(codec.decode(None))
+            return
+        yield from _stamped(decoded)
     yield number if is_counted else stamp, None
+
+
+def _stamped(frames: list[Any]) -> Iterator[tuple[int, Any]]:
+    for frame in frames:
+        yield COUNTED_PTS if frame.pts is None else frame.pts, frame
 
 
 def _write_rgb(frame: Any, out: U8) -> None:

@@ -94,7 +94,6 @@ def _scan(container: Any, stream: Any) -> _Scan:
     scan = _Scan()
     codec = stream.codec_context
     codec.thread_count = 1
-    is_vp8 = codec.name in ("vp8", "libvpx")
     num_cut = 0
     try:
         for packet in container.demux(stream):
@@ -106,8 +105,7 @@ def _scan(container: Any, stream: Any) -> _Scan:
             scan.num_packets += 1
             if packet.is_keyframe and packet.pts is not None:
                 scan.keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-            if packet.is_discard or (is_vp8 and not bytes(packet)[0] & 0x10):
-                # Outside the edit list, or a VP8 frame that is never shown: the decoder gives out neither.
+            if packet.is_discard or _is_never_shown(packet, codec):
                 continue
             num_cut = num_cut + 1 if packet.is_corrupt else 0
             scan.pts.append(packet.pts)
@@ -121,6 +119,18 @@ def _scan(container: Any, stream: Any) -> _Scan:
     if scan.first_frame is None:
         scan.first_frame = _first_frame(codec, None)
     return scan
+
+
+def _is_never_shown(packet: Any, codec: Any) -> bool:
+    """Tell whether a packet holds no picture of its own, by its first bytes."""
+    if codec.name == "vp8":
+        # An alternate reference: the show_frame bit is off.
+        return not bytes(packet)[0] & 0x10
+    if codec.name == "mpeg4" and codec.reorder_depth == 0:
+        # A VOP that is not coded ("the same again"): a coded one of more than 13 macroblocks is longer than 8 bytes.
+        # With B-frames it may stand for one that was packed with the frame before, and counts.
+        return bool(packet.size <= 8 and bytes(packet)[:4] == b"\0\0\1\xb6" and codec.width * codec.height > 64 * 64)
+    return False
 
 
 def _first_frame(codec: Any, packet: Any) -> Any:

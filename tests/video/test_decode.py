@@ -160,6 +160,42 @@ def test_corrupt_middle_is_named_and_its_neighbours_are_complete(tmp_path, name,
     np.testing.assert_array_equal(decode(broken, 50, 60, index=index)[-2:], expected[-2:])
 
 
+@pytest.mark.parametrize("name", ["b_frames.mp4", "hevc.mp4", "mpeg4.avi"])
+def test_a_damaged_keyframe_spares_the_group_before(tmp_path, name):
+    path = write_clip(tmp_path / name, moving_squares(60, 192, 128, seed=1), **CLIPS[name])
+    index = probe_video(str(path))
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    number = next(i for i, packet in enumerate(packets) if i and packet.is_keyframe)
+    start = int(np.searchsorted(index.pts, packets[number].pts))
+    broken = damaged(path, number, number + 1, "zeros")
+    np.testing.assert_array_equal(decode(broken, 0, start, index=index), decode(path, 0, start, index=index))
+    with pytest.raises(CorruptVideoError):
+        decode(broken, start, start + 5, index=index)
+
+
+def test_frames_that_avi_stores_as_the_same_again_are_not_frames(tmp_path):
+    path = tmp_path / "n_vop.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        number = 0
+        for image in moving_squares(10, 96, 64):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image)):
+                packet.pts = packet.dts = number
+                container.mux(packet)
+                # P-VOP, time increment 0 of 5 bits, not coded, stuffing.
+                empty = av.Packet(b"\0\0\1\xb6" + bytes([0b01010000, 0b01010111, 0xFF]))
+                empty.stream, empty.pts, empty.dts = stream, number + 1, number + 1
+                empty.time_base = packet.time_base
+                container.mux(empty)
+                number += 2
+    index = probe_video(str(path))
+    assert index.pts.tolist() == list(range(0, 20, 2))
+    # At the end FFmpeg gives out the last picture once more.
+    np.testing.assert_array_equal(decode(path, 0, 10, index=index), decode_from_start(path)[:10])
+
+
 @pytest.mark.parametrize("name", ["h264_b.avi", "raw.h264"])
 def test_damage_among_counted_frames_spares_later_groups(tmp_path, name):
     path = write_clip(tmp_path / name, moving_squares(60, 192, 128, seed=1), **CLIPS[name])
