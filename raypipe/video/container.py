@@ -42,7 +42,9 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
         else:
             source = stack.enter_context(_open_remote(uri))
         try:
-            container = stack.enter_context(av.open(source, options={"protocol_whitelist": "file"}))
+            # Titles and comments in other encodings than UTF-8 are common, and nothing here needs them.
+            opened = av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            container = stack.enter_context(opened)
         except (av.error.InvalidDataError, av.error.EOFError) as error:
             raise CorruptVideoError(f"{uri}: {_describe_non_video(uri)}") from error
         stream = _pick_stream(container, uri)

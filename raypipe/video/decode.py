@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
@@ -149,6 +149,8 @@ def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_
     # Position of the last whole keyframe shown at or before the first wanted frame: what lies before is past.
     clean_from = seek_pts
     problems: list[tuple[int, str]] = []
+    # One for all frames: a frame's own sets swscale up anew, which costs ten times the scaling.
+    reformatter = VideoReformatter()
     for stamp, item in _decoded_frames(packets, stream, None if is_counted else last):
         if item is None or isinstance(item, str):
             position = stamp if counter is None else counter.place_lost(stamp, is_end=item is None)
@@ -164,7 +166,7 @@ def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_
             clean_from = max(clean_from, position)
         slot = slots.get(position)
         if slot is not None:
-            _write_rgb(item, frames[slot])
+            _write_rgb(item, frames[slot], reformatter)
             result.is_there[slot] = True
         if position == last and counter is None:
             break
@@ -265,12 +267,12 @@ def _stamped(frames: list[Any]) -> Iterator[tuple[int, Any]]:
         yield COUNTED_PTS if frame.pts is None else frame.pts, frame
 
 
-def _write_rgb(frame: Any, out: U8) -> None:
+def _write_rgb(frame: Any, out: U8, reformatter: VideoReformatter) -> None:
     """Write a decoded frame, scaled and turned upright, into `out`, uint8 (H, W, 3)."""
     turns = round(frame.rotation / 90) % 4
     height, width = out.shape[:2] if turns % 2 == 0 else out.shape[1::-1]
     # AREA averages when shrinking and equals bilinear when a clip grows in its middle.
-    rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation=Interpolation.AREA)
+    rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
     plane = rgb.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
     out[...] = np.rot90(rows.reshape(height, width, 3), turns)

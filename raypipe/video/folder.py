@@ -41,7 +41,7 @@ def probe_folder(folder: str | Path, fps: float) -> VideoIndex:
         width=width,
         height=height,
         rotation=0,
-        fps=fps,
+        fps=float(fps),
         codec=FRAME_FOLDER_CODEC,
         time_base=1 / Fraction(fps).limit_denominator(1_000_000),
         pts=np.full(len(files), COUNTED_PTS, np.int64),

@@ -17,6 +17,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from raypipe.video.hevc_analysis import (
@@ -69,8 +70,9 @@ def encode_motion(luma_THW: U8) -> tuple[I16, Bools]:
 def to_luma(frames_THW3: U8) -> U8:
     """Return the luma of RGB frames, uint8 (T, H, W), in swscale's arithmetic."""
     luma = np.empty(frames_THW3.shape[:3], np.uint8)
+    reformatter = VideoReformatter()
     for picture, gray in zip(frames_THW3, luma, strict=True):
-        plane = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="gray").planes[0]
+        plane = reformatter.reformat(av.VideoFrame.from_ndarray(picture, format="rgb24"), format="gray").planes[0]
         gray[...] = _rows(plane, *gray.shape)
     return luma
 

@@ -190,6 +190,14 @@ def test_path_with_parent_steps_and_uris(tmp_path):
         probe_video("memory://videos/none.mp4")
 
 
+def test_metadata_in_another_encoding(tmp_path):
+    path = write_clip(tmp_path / "m.mkv", moving_squares(3, 64, 48))
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"L\xe4vf"))
+    assert probe_video(str(path)).num_frames == 3
+
+
 @pytest.mark.parametrize(("num_frames", "width", "height"), [(1, 64, 48), (3, 8, 8)])
 def test_tiny_videos(tmp_path, num_frames, width, height):
     index = probe_video(str(write_clip(tmp_path / "t.mp4", moving_squares(num_frames, width, height), fps=10)))
