@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -20,7 +21,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -80,7 +81,10 @@ class Experiment:
         self._experiment_id: str | None = run.info.experiment_id if run else None
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record settings; text as it is, anything else as JSON. What is over 500 characters ends in its length."""
+        """Record settings: text as it is, anything else as JSON, without the passwords of addresses.
+
+        A value over 500 characters is cut there and ends in its length.
+        """
         if self._client:
             from mlflow.entities import Param
 
@@ -185,10 +189,12 @@ def metric_logger(tracking_uri: str | None, run_id: str | None) -> MetricLogger 
 def ui_command(uri: str) -> str:
     """Return the shell command that shows the runs of a tracking URI; for a server, its own address.
 
-    The command names mlflow by its path where the shell would not find the one of this installation.
+    The command names mlflow by its path where the shell would not find the one of this installation. A password in
+    the URI is hidden, since the command is printed: the user fills it in.
     """
+    uri = _without_password(uri)
     if uri.startswith(("http://", "https://")):
-        return _without_password(uri)
+        return uri
     ours = Path(sys.executable).with_name("mlflow")
     found = shutil.which("mlflow")
     command = "mlflow" if not ours.exists() or (found and Path(found) == ours) else str(ours)
@@ -236,11 +242,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return _without_password(line)
 
 
 def _param(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = _without_password(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
     if len(text) <= MAX_PARAM_LENGTH:
         return text
     end = f"... ({len(text)} characters)"
@@ -261,7 +268,7 @@ def _locations(uri: str | None, default_directory: str | Path) -> tuple[str, str
     if uri is None:
         if not _is_local(str(default_directory)):
             raise UserError(
-                f"tracking.uri: the output {default_directory} is not a local folder, so runs cannot be recorded in it; "
+                f"tracking.uri: the output {default_directory} is not a local folder and cannot hold the record; "
                 "set tracking.uri, or tracking.enabled to false"
             )
         uri = "sqlite:///" + str(Path(default_directory).absolute() / "mlflow.db")
@@ -296,7 +303,7 @@ def _refusing(uri: str) -> Iterator[None]:
             yield
     except (MlflowException, OSError, sqlite3.Error, ValueError, ImportError) as error:
         raise UserError(
-            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({_first_line(error)[:200]}); "
+            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({_first_line(error)[:300]}); "
             "start the server, correct tracking.uri, or set tracking.enabled to false"
         ) from error
 
@@ -347,8 +354,8 @@ def _quieten() -> None:
     # Before the import, which is when MLflow reads them.
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
+        logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
@@ -363,8 +370,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(key, None)
 
 
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+def _without_password(text: str) -> str:
+    """Return the text with the user and password of every address in it hidden."""
+    return re.sub(r"//[^/@\s'\"]+@", "//***@", text)
