@@ -278,7 +278,7 @@ def _locations(uri: str | None, default_directory: str | Path) -> tuple[str, str
             raise UserError(f"tracking.uri: {database} holds a question mark, which a database address cannot")
         # The worker that logs into it may run in another folder.
         return f"sqlite:///{database}", (database.parent / "mlflow-artifacts").as_uri()
-    if urlsplit(uri).scheme in ("http", "https") or not _is_local(str(default_directory)):
+    if uri.startswith(("http://", "https://")) or not _is_local(str(default_directory)):
         return uri, None
     return uri, (Path(default_directory).absolute() / "mlflow-artifacts").as_uri()
 
@@ -302,8 +302,10 @@ def _refusing(uri: str) -> Iterator[None]:
             _probe(uri)
             yield
     except (MlflowException, OSError, sqlite3.Error, ValueError, ImportError) as error:
+        # urllib3 tells the cause last, after the address and all that was tried.
+        reason = _first_line(error).rpartition("(Caused by ")[2][:200]
         raise UserError(
-            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({_first_line(error)[:300]}); "
+            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({reason}); "
             "start the server, correct tracking.uri, or set tracking.enabled to false"
         ) from error
 

@@ -206,6 +206,7 @@ def free_port():
         ("sqlite:///{tmp}/what?.db", "question mark"),
         ("{tmp}/mlruns", "cannot use"),
         ("nonsense://somewhere", "cannot use nonsense"),
+        ("http://[", "cannot use http"),
     ],
 )
 def test_an_unusable_uri_is_refused_within_seconds(tmp_path, uri, message, output):
@@ -265,9 +266,7 @@ def test_no_telemetry_and_no_chatter(output):
 
 
 def test_importing_the_module_does_not_import_mlflow():
-    program = (
-        "import sys, raypipe.experiment; print([m for m in ('mlflow', 'matplotlib', 'pandas') if m in sys.modules])"
-    )
+    program = "import sys, raypipe.experiment; print({'mlflow', 'matplotlib', 'pandas'} & set(sys.modules))"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "set()"
