@@ -117,11 +117,15 @@ class GaussianMixture:
 
         Raises ValueError on another shape, values that are not finite, and fewer rows than components.
         """
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
+
         features = _checked(features_ND)
         if len(features) < max(2, self.config.num_components):
             raise ValueError(f"{self.config.num_components} components need at least as many training features, and 2")
         mean, scale = _statistics(features)
-        mixture = self._new(random_state=seed).fit((features - mean) / scale)
+        # One thread: sums do not depend on the number of cores, and threads that wait for busy cores cost far more.
+        with threadpool_limits(1):
+            mixture = self._new(random_state=seed).fit((features - mean) / scale)
         return self._restore(
             {
                 "mean": mean,
