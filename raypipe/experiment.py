@@ -198,7 +198,8 @@ def ui_command(uri: str) -> str:
     ours = Path(sys.executable).with_name("mlflow")
     found = shutil.which("mlflow")
     command = "mlflow" if not ours.exists() or (found and Path(found) == ours) else str(ours)
-    words = [command, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    # `env`, because the page and its server would report their use where our own settings do not reach.
+    words = ["env", "MLFLOW_DISABLE_TELEMETRY=true", command, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     return " ".join(shlex.quote(word) for word in words)
 
 

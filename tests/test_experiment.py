@@ -274,8 +274,9 @@ def test_importing_the_module_does_not_import_mlflow():
 
 def test_ui_command():
     words = shlex.split(ui_command("sqlite:////a b/mlflow.db"))
-    assert words[0].endswith("mlflow")
-    assert words[1:] == ["ui", "--backend-store-uri", "sqlite:////a b/mlflow.db", "--host", "127.0.0.1"]
+    assert words[:2] == ["env", "MLFLOW_DISABLE_TELEMETRY=true"]
+    assert words[2].endswith("mlflow")
+    assert words[3:] == ["ui", "--backend-store-uri", "sqlite:////a b/mlflow.db", "--host", "127.0.0.1"]
     assert "secret" not in ui_command("postgresql://me:secret@host/db")
     assert ui_command("https://me:secret@mlflow.example:443/x") == "https://***@mlflow.example:443/x"
 
