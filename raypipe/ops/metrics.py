@@ -85,7 +85,7 @@ def _area_under_roc(abnormal_K: F64, normal_K: F64) -> float:
     # Trapezoids from one distinct score to the next: a pair of equal scores counts one half.
     width = np.diff(normal_K, prepend=0.0)
     height = abnormal_K - np.diff(abnormal_K, prepend=0.0) / 2
-    return float(width @ height / (abnormal_K[-1] * normal_K[-1]))
+    return _sum_of_products(width, height) / float(abnormal_K[-1] * normal_K[-1])
 
 
 def _precision(abnormal_K: F64, normal_K: F64) -> F64:
@@ -99,7 +99,13 @@ def _areas_under_precision(abnormal_K: F64, normal_K: F64) -> tuple[float, float
     precision = _precision(abnormal_K, normal_K)
     step = np.diff(abnormal_K, prepend=0.0) / abnormal_K[-1]
     before = np.concatenate(([1.0], precision[:-1]))
-    return float(step @ precision), float(step @ (precision + before) / 2)
+    return _sum_of_products(step, precision), _sum_of_products(step, precision + before) / 2
+
+
+def _sum_of_products(a_K: F64, b_K: F64) -> float:
+    # Not `@`: BLAS would start threads for each of thousands of replicates, which wait for one another on busy
+    # cores (13 times slower there), and its sums depend on their number.
+    return float((a_K * b_K).sum())
 
 
 def roc_auc(score_N: ArrayLike, label_N: ArrayLike, weight_N: ArrayLike | None = None) -> float | None:
@@ -215,7 +221,7 @@ def _measure(videos: _Videos, count_V: F64 | None = None) -> dict[str, float]:
         defined = ~np.isnan(auc)
         total = count[defined].sum()
         if total > 0:
-            values[name] = float(count[defined] @ auc[defined] / total)
+            values[name] = _sum_of_products(count[defined], auc[defined]) / float(total)
     return values
 
 
