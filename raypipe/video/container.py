@@ -69,9 +69,19 @@ def _reading_errors(uri: str) -> Iterator[None]:
     except IsADirectoryError as error:
         raise CorruptVideoError(f"{uri}: a folder, not a video file") from error
     except av.FFmpegError as error:
-        if error.errno == errno.ENOMEM:
-            raise
+        # Among them ENOMEM: a damaged size field asks for more memory than FFmpeg ever allocates.
         raise CorruptVideoError(f"{uri}: {describe(error)}") from error
+
+
+def read_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the stream's packets that hold data, from where the container stands to the end of the file."""
+    for packet in container.demux(stream):
+        if packet.size:
+            yield packet
+        elif packet.dts is None:
+            # PyAV's end marker. Going on to its next one fails where damaged data brought up further streams.
+            return
+        # Otherwise a frame that AVI stores as "the same again": for a decoder an empty packet is the end.
 
 
 def describe(error: av.FFmpegError) -> str:

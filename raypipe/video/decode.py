@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import av
@@ -18,7 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
-from raypipe.video.container import describe, local_path, open_video
+from raypipe.video.container import describe, local_path, open_video, read_packets
 from raypipe.video.folder import decode_folder
 from raypipe.video.index import COUNTED_PTS, FILE_START
 
@@ -121,7 +122,7 @@ class _Attempt:
 
 def _packets_from(container: Any, stream: Any, start: int, seek_pts: int) -> Iterator[Any] | None:
     """Return the packets from a keyframe at or before `seek_pts`, None where seeking to `start` overshoots it."""
-    packets: Iterator[Any] = container.demux(stream)
+    packets = read_packets(container, stream)
     if start == FILE_START:
         return packets
     try:
@@ -131,13 +132,8 @@ def _packets_from(container: Any, stream: Any, start: int, seek_pts: int) -> Ite
         return None
     for packet in packets:
         if packet.is_keyframe and packet.pts is not None:
-            return _chain(packet, packets) if packet.pts <= seek_pts else None
+            return chain([packet], packets) if packet.pts <= seek_pts else None
     return None
-
-
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
 
 
 def _decode(packets: Iterator[Any], stream: Any, wanted: I64, seek_pts: int, is_counted: bool, frames: U8) -> _Decoded:
@@ -230,7 +226,7 @@ def _decoded_frames(packets: Iterator[Any], stream: Any, last_pts: int | None) -
     """Yield (stamp, frame) in the order of showing, and (stamp, reason) where a packet cannot be decoded.
 
     A stamp is the packet's pts, or its number in the file where frames are counted (`last_pts` None). At the end of the
-    file comes (stamp, None), the stamp being the number of packets where frames are counted. Damage in groups of
+    file comes (number of packets, None). Damage in groups of
     pictures that begin after `last_pts`, fed to the decoder while it holds frames back, is none of ours.
     """
     codec = stream.codec_context
@@ -238,16 +234,14 @@ def _decoded_frames(packets: Iterator[Any], stream: Any, last_pts: int | None) -
     codec.thread_count = 1
     codec.options = _ERROR_DETECTION
     stamp, number, is_past = 0, 0, False
-    is_counted = last_pts is None
-    for packet in packets:
-        if packet.size == 0 and packet.dts is not None:
-            # An empty packet in the middle would end the stream for the decoder; the last one does, on purpose.
-            continue
-        if is_counted and packet.size:
-            packet.pts = packet.dts = number
+    # None has the decoder give out what it still holds.
+    for packet in chain(packets, [None]):
+        if packet is not None:
+            if last_pts is None:
+                packet.pts = packet.dts = number
             number += 1
-        stamp = stamp if packet.pts is None else packet.pts
-        is_past = is_past or (last_pts is not None and packet.is_keyframe and stamp > last_pts)
+            stamp = stamp if packet.pts is None else packet.pts
+            is_past = is_past or (last_pts is not None and packet.is_keyframe and stamp > last_pts)
         try:
             decoded = codec.decode(packet)
         except av.FFmpegError as error:
@@ -259,7 +253,7 @@ def _decoded_frames(packets: Iterator[Any], stream: Any, last_pts: int | None) -
                 yield from _stamped(codec.decode(None))
             return
         yield from _stamped(decoded)
-    yield number if is_counted else stamp, None
+    yield number, None
 
 
 def _stamped(frames: list[Any]) -> Iterator[tuple[int, Any]]:
@@ -272,7 +266,7 @@ def _write_rgb(frame: Any, out: U8, reformatter: VideoReformatter) -> None:
     turns = round(frame.rotation / 90) % 4
     height, width = out.shape[:2] if turns % 2 == 0 else out.shape[1::-1]
     # AREA averages when shrinking and equals bilinear when a clip grows in its middle.
-    rgb = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
+    rgb: Any = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
     plane = rgb.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
     out[...] = np.rot90(rows.reshape(height, width, 3), turns)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
-from raypipe.video.container import describe, open_video
+from raypipe.video.container import describe, open_video, read_packets
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 
 __all__ = ["COUNTED_PTS", "FILE_START", "VideoIndex", "probe_video", "seek_point"]
@@ -96,10 +96,7 @@ def _scan(container: Any, stream: Any) -> _Scan:
     codec.thread_count = 1
     num_cut = 0
     try:
-        for packet in container.demux(stream):
-            # The end of the stream, or a frame that AVI stores as "the same again": no frame comes of either.
-            if not packet.size:
-                continue
+        for packet in read_packets(container, stream):
             if scan.first_frame is None and scan.num_packets < _MAX_FIRST_PACKETS:
                 scan.first_frame = _first_frame(codec, packet)
             scan.num_packets += 1
