@@ -7,7 +7,8 @@ python -m jobs.bench_motion --video FILE    the start of a real video, scaled to
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +28,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--video", help="a video to take the frames from, instead of generated textures")
     parser.add_argument("--frames", type=int, default=100, help="number of frames (default: 100)")
     arguments = parser.parse_args(argv)
-    print(f"{versions()}; {arguments.video or 'moving textures'}; {_pin_to_one_core()}")
-    print(f"{'size':>8} {'part':>7} {'median':>7} {'p10':>6} {'p90':>6}  ms a frame")
-    for width, height in SIZES:
-        if arguments.video:
-            luma = _read_luma(arguments.video, arguments.frames, width, height)
-        else:
-            luma = moving_textures(arguments.frames, width, height)
-        encode_motion(luma[:2])  # the guard, once per process, is not part of it
-        timings = np.array([_time_once(luma) for _ in range(NUM_REPEATS)]) / len(luma) * 1000
-        for name, column in (("encode", timings[:, 0]), ("parse", timings[:, 1]), ("total", timings.sum(1))):
-            low, median, high = np.percentile(column, [10, 50, 90])
-            print(f"{f'{width}x{height}':>8} {name:>7} {median:7.2f} {low:6.2f} {high:6.2f}")
+    with _one_core() as cores:
+        print(f"{versions()}; {arguments.video or 'moving textures'}; {cores}")
+        print(f"{'size':>8} {'part':>7} {'median':>7} {'p10':>6} {'p90':>6}  ms a frame")
+        for width, height in SIZES:
+            if arguments.video:
+                luma = _read_luma(arguments.video, arguments.frames, width, height)
+            else:
+                luma = moving_textures(arguments.frames, width, height)
+            _report(luma, f"{width}x{height}")
     return 0
+
+
+def _report(luma: NDArray[np.uint8], name: str) -> None:
+    encode_motion(luma[:2])  # the guard, once per process, is not part of it
+    timings = np.array([_time_once(luma) for _ in range(NUM_REPEATS)]) / len(luma) * 1000
+    for part, column in (("encode", timings[:, 0]), ("parse", timings[:, 1]), ("total", timings.sum(1))):
+        low, median, high = np.percentile(column, [10, 50, 90])
+        print(f"{name:>8} {part:>7} {median:7.2f} {low:6.2f} {high:6.2f}")
 
 
 def moving_textures(num_frames: int, width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -92,13 +98,18 @@ def _read_luma(uri: str, num_frames: int, width: int, height: int) -> NDArray[np
     return to_luma(frames)
 
 
-def _pin_to_one_core() -> str:
-    """Bind the process to one core where the system can, so that the figure is per core."""
+@contextmanager
+def _one_core() -> Iterator[str]:
+    """Bind the process to one core where the system can, so that the figure is per core; yield what was done."""
     if not hasattr(os, "sched_setaffinity"):
-        return "not pinned to one core"
-    core = min(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return "one core"
+        yield "not bound to one core"
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield "one core"
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 if __name__ == "__main__":

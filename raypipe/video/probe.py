@@ -22,6 +22,8 @@ DEFAULT_FPS = 25.0
 # A decoder holds back at most 16 frames; a file whose order of storage and of showing differ by more than both
 # ways of that has timestamps that jump back (a joined recording, a wrapped clock).
 _MAX_REORDER = 32
+# Damaged headers claim any size; memory for such frames must not even be asked for.
+_MAX_SIDE = 16384
 # Packets to try for the first frame.
 _MAX_FIRST_PACKETS = 64
 
@@ -43,6 +45,8 @@ def probe_video(uri: str) -> VideoIndex:
         width, height = (scan.first_frame or codec).width, (scan.first_frame or codec).height
         if not width or not height:
             raise CorruptVideoError(f"{uri}: the frame size is unknown, and no frame could be decoded")
+        if max(width, height) > _MAX_SIDE:
+            raise CorruptVideoError(f"{uri}: the file claims frames of {width}x{height} pixels")
         if rotation in (90, 270):
             width, height = height, width
         # AVI stores no presentation times: with B-frames FFmpeg derives them, and gets them wrong for H.264.

@@ -3,6 +3,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import fsspec
 import numpy as np
 import pytest
 
@@ -259,6 +260,14 @@ def test_a_file_that_is_gone_is_named(tmp_path):
 def test_any_file_name(tmp_path, name):
     path = write_clip(tmp_path / name, moving_squares(5, 64, 48), options={"g": "2", "bf": "0"})
     assert decode(path, 3, 5).shape == (2, 48, 64, 3)
+
+
+def test_any_file_system(tmp_path):
+    path = write_clip(tmp_path / "c.mp4", moving_squares(30, 64, 48), options={"g": "10", "bf": "2"})
+    with fsspec.open("memory://decode/c.mp4", "wb") as target:
+        target.write(path.read_bytes())
+    np.testing.assert_array_equal(decode("memory://decode/c.mp4", 12, 20), decode(path, 12, 20))
+    np.testing.assert_array_equal(decode(path.as_uri(), 12, 20), decode(path, 12, 20))
 
 
 def test_one_frame_and_none(tmp_path):
