@@ -28,26 +28,21 @@ def brute_force(vectors, inter, boxes, frames, pooling, window_frames, stride, s
     num_frames, rows, columns = inter.shape
     histograms = np.zeros((len(boxes), 8))
     for n, (box, frame) in enumerate(zip(boxes, frames, strict=True)):
-        xs = [j for j in range(columns) if box[0] <= 8 * j + 4 < box[2]]
-        ys = [i for i in range(rows) if box[1] <= 8 * i + 4 < box[3]]
-        xs = xs or [min(max(math.floor((box[0] + box[2]) / 16), 0), columns - 1)]
-        ys = ys or [min(max(math.floor((box[1] + box[3]) / 16), 0), rows - 1)]
-        sums, counts, num_inter = np.zeros(8), np.zeros(8), 0
+        x1, y1, x2, y2 = (round(float(side) * 16) / 16 for side in box)
+        sums, counts, num_inter = np.zeros(8), np.zeros(8), 0.0
         for t in range(max(0, frame - window_frames), min(num_frames, frame + window_frames + 1)):
-            for i in ys:
-                for j in xs:
-                    if not inter[t, i, j]:
-                        continue
-                    num_inter += 1
+            for i in range(rows):
+                for j in range(columns):
+                    inside = max(0, min(8 * j + 8, x2) - max(8 * j, x1)) * max(0, min(8 * i + 8, y2) - max(8 * i, y1))
+                    share = inside / 64 * bool(inter[t, i, j])
+                    num_inter += share
                     dx, dy = (float(vectors[t, i, j, k]) * scale[k] / 4 / stride for k in (0, 1))
                     if dx or dy:
                         b = int(math.degrees(math.atan2(dy, dx)) % 360 // 45) % 8
-                        sums[b] += math.hypot(dx, dy)
-                        counts[b] += 1
-        if pooling == "area":
-            histograms[n] = sums / max(num_inter, 1)
-        else:
-            histograms[n] = sums / np.maximum(counts, 1)
+                        sums[b] += share * math.hypot(dx, dy)
+                        counts[b] += share
+        denominator = np.full(8, num_inter) if pooling == "area" else counts
+        histograms[n] = np.divide(sums, denominator, out=np.zeros(8), where=denominator > 0)
     return histograms
 
 
@@ -94,17 +89,20 @@ WHOLE = [0, 0, 24, 16]
         # Left column: both inter.
         ("mean_per_bin", [0, 0, 8, 16], {0: 1, 2: 2}),
         ("area", [0, 0, 8, 16], {0: 0.5, 2: 1}),
-        # A centre on the left edge is inside, one on the right edge is not.
-        ("area", [4, 0, 12, 8], {0: 1}),
-        ("area", [4.5, 0, 12.5, 8], {0: 3}),
+        # Half of each of two blocks; a quarter of one and three quarters of the other.
+        ("area", [4, 0, 12, 8], {0: 2}),
+        ("area", [6, 0, 14, 8], {0: 0.25 + 2.25}),
+        ("mean_per_bin", [6, 0, 14, 8], {0: 0.25 + 2.25}),
+        # Half of each: 1 px right, 2 px down, 3 px right; the intra block does not count.
+        ("area", [4, 4, 12, 12], {0: 4 / 3, 2: 2 / 3}),
         # The intra block alone, the still block alone: no motion.
         ("area", [8, 8, 16, 16], {}),
         ("mean_per_bin", [8, 8, 16, 16], {}),
         ("area", [16, 0, 24, 8], {}),
-        # No centre inside: the block nearest the box's centre, also from outside the picture.
+        # Inside one block; outside the picture.
         ("area", [13, 1, 15, 3], {0: 3}),
-        ("area", [-50, -50, -40, -40], {0: 1}),
-        ("area", [100, 100, 110, 110], {4: 1}),
+        ("area", [-50, -50, -40, -40], {}),
+        ("area", [100, 100, 110, 110], {}),
         # Beyond the picture on every side: the whole picture.
         ("area", [-99, -99, 99, 99], {0: 4 / 5, 2: 2 / 5, 4: 1 / 5}),
     ],
