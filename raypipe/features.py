@@ -3,6 +3,7 @@
 import json
 from collections import ChainMap, deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +60,15 @@ def commit_features(folder: RunFolder, table: pa.Table, record: SegmentRecord) -
     folder.commit(folder.feature_path(record.video_id, record.segment_index), content)
 
 
+def _record(schema: pa.Schema, path: str) -> SegmentRecord:
+    metadata = (schema.metadata or {}).get(METADATA_KEY)
+    if metadata is None:
+        raise UserError(f"{path} was not written by raypipe: its metadata lacks {METADATA_KEY.decode()!r}")
+    fields = json.loads(metadata)
+    fields["warmup"] = tuple(tuple(entry) for entry in fields["warmup"])
+    return SegmentRecord(**fields)
+
+
 def _is_null(column: pa.ChunkedArray) -> bool:
     return bool(len(column)) and bool(column.null_count == len(column))
 
@@ -81,12 +91,9 @@ def read_segment(folder: RunFolder, video_id: str, segment_index: int) -> tuple[
             table = pq.read_table(file)
         except pa.ArrowInvalid as error:
             raise UserError(f"{path} is damaged: {error}. Remove it and extract again.") from error
-    metadata = (table.schema.metadata or {}).get(METADATA_KEY)
-    if metadata is None:
-        raise UserError(f"{path} was not written by raypipe: its metadata lacks {METADATA_KEY.decode()!r}")
-    fields = json.loads(metadata)
-    fields["warmup"] = tuple(tuple(entry) for entry in fields["warmup"])
-    return SegmentRecord(**fields), conform(_with_absent_columns(table.replace_schema_metadata(None)), FEATURE, path)
+    return _record(table.schema, path), conform(
+        _with_absent_columns(table.replace_schema_metadata(None)), FEATURE, path
+    )
 
 
 def commit_scores(folder: RunFolder, video_id: str, table: pa.Table) -> None:
@@ -101,6 +108,19 @@ def read_scores(folder: RunFolder, video_id: str) -> pa.Table:
             return conform(pq.read_table(file), SCORE, folder.score_path(video_id))
     except FileNotFoundError as error:
         raise UserError(f"{video_id} has no scores in {folder.root}: run `raypipe score` first") from error
+
+
+def read_records(folder: RunFolder, committed: Mapping[str, set[int]]) -> list[SegmentRecord]:
+    """Return what the metadata of all committed segments says, in the order of videos and segments."""
+    places = [(video, index) for video in sorted(committed) for index in sorted(committed[video])]
+
+    def read(place: tuple[str, int]) -> SegmentRecord:
+        path = folder.feature_path(*place)
+        with folder.filesystem.open(path, "rb") as file:
+            return _record(pq.read_schema(file), path)
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(read, places))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from raypipe.ops.boxes import iou
 
@@ -19,6 +18,9 @@ def match(iou_NM: NDArray[np.float64], min_iou: float, matching: Matching) -> ND
     if iou_NM.size == 0:
         return np.zeros((0, 2), dtype=np.int64)
     if matching == "hungarian":
+        # Here, because its second of import would be paid by every process that only reads a config.
+        from scipy.optimize import linear_sum_assignment
+
         # A pair below the threshold is worth nothing, so it never displaces an allowed one.
         rows, columns = linear_sum_assignment(np.where(iou_NM >= min_iou, iou_NM, 0.0), maximize=True)
         allowed = iou_NM[rows, columns] >= min_iou

@@ -30,6 +30,7 @@ def planned_rows(uri, index, *, stride=1, segment_bytes=None, warmup_frames=0):
                 "width": index.width,
                 "height": index.height,
                 "segment_index": segment.segment_index,
+                "num_segments": len(segments),
                 "start_frame": segment.start_frame,
                 "stop_frame": segment.stop_frame,
                 "num_warmup": segment.num_warmup,

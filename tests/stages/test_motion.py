@@ -20,6 +20,7 @@ def decoded_row(frames, *, width, height, stride=1, fps=10.0):
         "width": width,
         "height": height,
         "segment_index": 0,
+        "num_segments": 1,
         "start_frame": 0,
         "stop_frame": num_frames * stride,
         "num_warmup": 0,

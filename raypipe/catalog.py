@@ -1,0 +1,161 @@
+"""The catalogue: what was found out about every video before any work starts, kept in the run folder."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raypipe.config import RunConfig, digest
+from raypipe.datasets.folder import Interval, Listing, Video, read_folder
+from raypipe.errors import DataError, UserError
+from raypipe.ops.segments import Segment, decoded_size, plan_segments
+from raypipe.stages.detect import boxes_path
+from raypipe.stages.motion import radius_frames
+from raypipe.storage import DeadLetter, RunFolder
+from raypipe.video.folder import probe_folder
+from raypipe.video.index import VideoIndex, seek_point
+from raypipe.video.probe import probe_video
+
+CATALOGUE_NAME = "catalogue.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One video of the catalogue: either its index of frames, or why it has none."""
+
+    video: Video
+    index: VideoIndex | None
+    failure: DeadLetter | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All videos of a run in the order of their ids, and their labels (None where the data set has none)."""
+
+    entries: tuple[Entry, ...]
+    labels: dict[str, list[Interval]] | None
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when a video is added, removed or has another size or length."""
+        return digest(
+            [[e.video.video_id, e.video.num_bytes, e.index.num_frames if e.index else None] for e in self.entries]
+        )
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with videos that can be used all the same, by video id."""
+        return {e.video.video_id: e.index.damage for e in self.entries if e.index is not None and e.index.damage}
+
+
+def list_videos(config: RunConfig) -> Listing:
+    """List the data set and check what can be checked without opening a video.
+
+    Raises UserError on an empty data set, wrong labels, and missing files of boxes.
+    """
+    listing = read_folder(config.dataset.root)
+    if config.detector.kind == "boxes":
+        root = str(config.detector.boxes_root)
+        boxes = RunFolder(root)
+        present = set(boxes.filesystem.find(boxes.path()))
+        missing = [v.video_id for v in listing.videos if boxes_path(boxes.path(), v.video_id) not in present]
+        if missing:
+            example = boxes_path(root, missing[0])
+            count = f"{len(missing)} of {len(listing.videos)} videos"
+            raise UserError(f"detector.boxes_root: {count} have no boxes, the first: {example}")
+    return listing
+
+
+def probe(video: Video, frames_fps: float) -> Entry:
+    """Find out a video's size, frames and timestamps; one that cannot be read gets a dead letter."""
+    try:
+        index = probe_folder(video.uri, frames_fps) if video.is_frames else probe_video(video.uri)
+    except DataError as error:
+        return Entry(video, None, DeadLetter(video.video_id, 0, "probe", type(error).__name__, str(error)))
+    return Entry(video, index)
+
+
+def read_catalogue(folder: RunFolder) -> dict[str, Entry]:
+    """Return the entries probed by an earlier start, by video id."""
+    try:
+        lines = folder.filesystem.cat_file(folder.path(CATALOGUE_NAME)).decode().splitlines()
+    except FileNotFoundError:
+        return {}
+    entries = {}
+    for line in lines:
+        fields = json.loads(line)
+        entries[fields["video"]["video_id"]] = Entry(
+            video=Video(**fields["video"]),
+            index=VideoIndex.from_record(fields["index"]) if fields["index"] else None,
+            failure=DeadLetter(**fields["failure"]) if fields["failure"] else None,
+        )
+    return entries
+
+
+def write_catalogue(folder: RunFolder, entries: Iterable[Entry]) -> None:
+    """Keep the entries for the next start."""
+
+    def line(entry: Entry) -> str:
+        fields = {
+            "video": asdict(entry.video),
+            "index": entry.index.to_record() if entry.index else None,
+            "failure": asdict(entry.failure) if entry.failure else None,
+        }
+        return json.dumps(fields, ensure_ascii=False) + "\n"
+
+    folder.commit(folder.path(CATALOGUE_NAME), "".join(map(line, entries)).encode())
+
+
+def still_valid(cached: Mapping[str, Entry], videos: Sequence[Video]) -> dict[str, Entry]:
+    """Return the cached entries whose video is unchanged (same place and size) and was readable."""
+    return {
+        video.video_id: cached[video.video_id]
+        for video in videos
+        if video.video_id in cached and cached[video.video_id].video == video and not cached[video.video_id].failure
+    }
+
+
+def plan_video(config: RunConfig, entry: Entry) -> list[dict[str, Any]]:
+    """Return the PLANNED row of every segment of a video, without the fields that need its timestamps."""
+    video, index = entry.video, entry.index
+    if index is None:
+        return []
+    stride = config.decode.stride
+    radius = radius_frames(config.motion, index.fps, stride) if config.features.motion else 0
+    width, height = decoded_size(index.width, index.height, config.decode.max_side)
+    segments = plan_segments(
+        index.num_frames,
+        3 * width * height,
+        segment_bytes=config.segment_bytes,
+        stride=stride,
+        # The first frame's vectors point to the frame before, so its window needs one frame more.
+        warmup_frames=max(config.warmup_frames, radius + 1 if config.features.motion else 0),
+        lookahead_frames=radius,
+    )
+    return [planned_row(video, index, segment, len(segments), stride) for segment in segments]
+
+
+def planned_row(video: Video, index: VideoIndex, segment: Segment, num_segments: int, stride: int) -> dict[str, Any]:
+    """Return a segment as the first stage takes it (`schema.PLANNED`)."""
+    frames = segment.frame_indices
+    seek_dts, seek_pts = seek_point(index, int(frames[0]))
+    return {
+        "video_id": video.video_id,
+        "uri": video.uri,
+        "split": video.split,
+        "fps": float(index.fps),
+        "num_frames": index.num_frames,
+        "width": index.width,
+        "height": index.height,
+        "segment_index": segment.segment_index,
+        "num_segments": num_segments,
+        "start_frame": segment.start_frame,
+        "stop_frame": segment.stop_frame,
+        "num_warmup": segment.num_warmup,
+        "num_lookahead": segment.num_lookahead,
+        "stride": stride,
+        "frame_indices": frames,
+        "frame_pts": index.pts[frames],
+        "time_seconds": index.time_seconds[frames],
+        "seek_dts": int(seek_dts),
+        "seek_pts": int(seek_pts),
+    }

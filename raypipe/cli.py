@@ -1,0 +1,137 @@
+"""The command line: `raypipe run | extract | train | score | evaluate | demo`."""
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from raypipe import __version__
+from raypipe.errors import UserError
+
+EXIT_DEAD_LETTERS = 3
+
+DESCRIPTION = """\
+Find anomalies in video: objects are described by their motion (and, later, by what they do), a model of
+normal behaviour is trained on the videos of the train split, and every frame of the test split gets an
+anomaly score.
+
+A run is one YAML file; everything it makes lies in its output folder, and any command can be killed and
+started again: what is done stays done."""
+
+EPILOG = """\
+examples:
+  raypipe demo
+  raypipe run --config jobs/ped2_motion.yaml
+  raypipe run --config jobs/ped2_motion.yaml --set score.model=knn
+  raypipe evaluate --scores scores.npy --labels labels.npz --json results.json
+
+exit codes: 0 all is well, 1 it failed, 2 a mistake in the call or config, 3 done, but with dead letters
+(segments or videos that could not be processed; <output>/dead says why)."""
+
+COMMANDS = {
+    "run": "all steps: extract, train, score, evaluate",
+    "extract": "compute the features of all videos that lack them",
+    "train": "train the model of normal behaviour on the train split",
+    "score": "score every frame of the test split",
+    "evaluate": "compare scores with labels: a run's, or those of any method (--scores and --labels)",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="raypipe", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"raypipe {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.add_argument("--config", metavar="FILE", help="the run's YAML file")
+        command.add_argument(
+            "--set",
+            dest="overrides",
+            metavar="KEY=VALUE",
+            action="append",
+            default=[],
+            help="override a value of the config, as in score.model=knn; may be repeated",
+        )
+        if name in ("run", "extract"):
+            command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
+        if name == "evaluate":
+            command.add_argument("--scores", type=Path, metavar="FILE", help="frame scores: .npy or .npz")
+            command.add_argument("--labels", type=Path, metavar="FILE", help=".npz: labels, video_names, num_frames")
+            command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
+        _add_debug(command)
+    demo = commands.add_parser("demo", help="draw clips and do a whole run on them: no data, weights or GPU needed")
+    demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: %(default)s")
+    demo.add_argument("--seed", type=int, default=0)
+    _add_debug(demo)
+    return parser
+
+
+def _add_debug(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; a user's mistake is one line on stderr and 2."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.debug else logging.WARNING, format="%(name)s: %(message)s")
+    try:
+        return _dispatch(options)
+    except UserError as error:
+        if options.debug:
+            traceback.print_exc()
+        for line in str(error).splitlines():
+            print(f"raypipe: {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("raypipe: interrupted; start it again to go on", file=sys.stderr)
+        return 130
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "demo":
+        return _demo(options)
+    if options.command == "evaluate" and (options.scores or options.labels):
+        return _evaluate_files(options)
+    if not options.config:
+        wanted = "--config FILE" + (", or --scores FILE --labels FILE" if options.command == "evaluate" else "")
+        raise UserError(f"{options.command} needs {wanted}")
+    from raypipe.config import load_config
+
+    config = load_config(options.config, options.overrides)
+    from raypipe.workflow import run_step
+
+    num_dead = run_step(options.command, config, print, retry_dead=getattr(options, "retry_dead", False))
+    return EXIT_DEAD_LETTERS if num_dead else 0
+
+
+def _evaluate_files(options: argparse.Namespace) -> int:
+    if options.config or not (options.scores and options.labels):
+        raise UserError("evaluate takes --config, or both --scores and --labels")
+    from raypipe.evaluate import EvaluateConfig, evaluate_files, metric_table, results_document, write_json
+    from raypipe.versions import versions
+
+    evaluation = evaluate_files(options.scores, options.labels, EvaluateConfig(), seed=0)
+    print(metric_table(evaluation))
+    write_json(results_document(evaluation, versions=versions()), options.json)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from raypipe.config import parse_config
+    from raypipe.demo import demo_config, write_demo
+    from raypipe.workflow import run_step
+
+    root = options.output / "data"
+    print(f"drawing clips of walkers, runners and people going the wrong way in {root}", flush=True)
+    write_demo(root, options.seed)
+    config = parse_config(demo_config(root, options.output / "run"), "demo")
+    return EXIT_DEAD_LETTERS if run_step("run", config, print) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

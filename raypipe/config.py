@@ -1,0 +1,218 @@
+"""The config of a run: one YAML file, validated into frozen models that their stages own."""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from raypipe.errors import UserError
+from raypipe.evaluate import EvaluateConfig
+from raypipe.experiment import TrackingConfig
+from raypipe.score import ScoreConfig
+from raypipe.stages.decode import DecodeConfig
+from raypipe.stages.detect import DetectorConfig, TracksConfig
+from raypipe.stages.motion import MotionConfig
+from raypipe.train import TrainConfig
+
+# The parts of a config that decide what is in the features; a run folder holds features of one of these only.
+FEATURE_PARTS = (
+    "dataset",
+    "segment_bytes",
+    "warmup_frames",
+    "decode",
+    "detector",
+    "tracks",
+    "motion",
+    "features",
+)
+
+
+class DatasetConfig(BaseModel):
+    """Which videos."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["folder"] = "folder"
+    root: str = Field(description="folder with train/ and test/, or with splits.csv; a path or an fsspec URI")
+    frames_fps: float = Field(25.0, gt=0, description="frame rate of videos that are folders of images")
+
+
+class FeaturesConfig(BaseModel):
+    """Which features describe an object (the switches of Table 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spatial: Literal["none"] = "none"
+    motion: bool = True
+
+    @model_validator(mode="after")
+    def _something_is_on(self) -> Self:
+        if self.spatial == "none" and not self.motion:
+            raise ValueError("spatial is none and motion is false: nothing is left to describe an object")
+        return self
+
+
+class RayConfig(BaseModel):
+    """Where the work runs. None leaves the choice to raypipe, or to the cluster that RAY_ADDRESS names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = Field(None, description="address of a running cluster; by default one is started here")
+    num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
+    object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
+    actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")
+
+
+class RunConfig(BaseModel):
+    """Everything that a run depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: DatasetConfig
+    output: str = Field(description="the run folder, a path or an fsspec URI; everything is written below it")
+    seed: int = Field(0, ge=0, lt=2**32)
+    layout: Literal["fused", "staged"] = Field("fused", description="steps of one row in one actor, or in pools each")
+    segment_bytes: int | None = Field(128 * 2**20, ge=2**20, description="decoded frames of a segment; null = no cut")
+    warmup_frames: int = Field(16, ge=0, description="sampled frames before a segment that carry its tracks over")
+    max_attempts: int = Field(3, ge=1, description="deaths of its process after which a segment is given up")
+    decode: DecodeConfig = DecodeConfig()
+    detector: DetectorConfig
+    tracks: TracksConfig = TracksConfig()
+    motion: MotionConfig = MotionConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    ray: RayConfig = RayConfig()
+
+    @field_validator("output")
+    @classmethod
+    def _output_is_absolute(cls, output: str) -> str:
+        if not output.strip():
+            raise ValueError("is empty")
+        return absolute(output)
+
+    @model_validator(mode="after")
+    def _warmup_spans_a_gap(self) -> Self:
+        if self.segment_bytes is not None and self.warmup_frames <= self.tracks.max_gap_frames:
+            raise ValueError(
+                f"warmup_frames ({self.warmup_frames}) must exceed tracks.max_gap_frames "
+                f"({self.tracks.max_gap_frames}): a track may not be lost at the border of a segment"
+            )
+        return self
+
+    def flat(self, parts: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the values under dotted keys, of the named top-level parts or of all."""
+        document = self.model_dump(mode="json")
+        return dict(_flatten({name: document[name] for name in parts or document}))
+
+    def flat_features(self) -> dict[str, Any]:
+        """Return the values that decide what is in the features, under dotted keys."""
+        return self.flat(FEATURE_PARTS)
+
+    def feature_hash(self) -> str:
+        """Return the hash of all that decides the features."""
+        return digest(self.flat_features())
+
+
+def digest(document: Any) -> str:
+    """Return a short hash of a JSON-able document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def absolute(path: str) -> str:
+    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are."""
+    return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
+
+
+def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a run's YAML file and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
+
+    Raises UserError with one line per mistake: file, key, what is wrong, what is allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text: {error}") from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no keys; see jobs/ped2_motion.yaml for an example")
+    for override in overrides:
+        _apply(document, override)
+    return parse_config(document, str(path))
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise UserError(f"--set {override}: {parent} holds a value, not keys")
+    try:
+        document[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+
+
+def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
+    """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key."""
+    try:
+        config = RunConfig.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{where}: {_in_words(dict(mistake))}" for mistake in error.errors()]
+        raise UserError("\n".join(lines)) from error
+    roots: dict[str, BaseModel] = {"dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)})}
+    if config.detector.boxes_root:
+        roots["detector"] = config.detector.model_copy(update={"boxes_root": absolute(config.detector.boxes_root)})
+    return config.model_copy(update=roots)
+
+
+def _in_words(mistake: dict[str, Any]) -> str:
+    location = [str(part) for part in mistake["loc"]]
+    key = ".".join(location)
+    kind, given = mistake["type"], mistake.get("input")
+    if kind == "extra_forbidden":
+        allowed = _keys_at(location[:-1])
+        close = difflib.get_close_matches(location[-1], allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {key!r}; {hint}allowed here: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        reason = str(mistake["ctx"]["error"])
+        return f"{key}: {reason}" if key else reason
+    message = mistake["msg"].replace("Input should be", "must be").replace("valid ", "")
+    return f"{key}: {given!r} {message}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,270 @@
+"""The whole path of a segment on one page, and the Ray Data job that runs it over all segments of a catalogue.
+
+    catalogue -> segments -> decode -> motion -> detect -> pool -> commit
+
+One row is one segment. A step is a callable class that maps a row; consecutive steps of one pool run in one actor.
+`fused` puts all steps of a row into one actor, so that frames never leave its memory; `staged` gives every step a
+pool of its own. The steps, and so the output, are the same.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from raypipe.catalog import (
+    Catalogue,
+    Entry,
+    list_videos,
+    plan_video,
+    probe,
+    read_catalogue,
+    still_valid,
+    write_catalogue,
+)
+from raypipe.cluster import connect
+from raypipe.config import RunConfig
+from raypipe.errors import DataError, UserError
+from raypipe.progress import progress
+from raypipe.stages.commit import CommitFeatures
+from raypipe.stages.decode import DecodeFrames
+from raypipe.stages.detect import DetectObjects
+from raypipe.stages.motion import ExtractMotion, PoolMotion
+from raypipe.storage import DeadLetter, RunFolder, new_session, open_run
+from raypipe.versions import versions
+
+logger = logging.getLogger(__name__)
+
+Step = tuple[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]]
+
+# A run that cannot write its last segment has wasted the others, so a full disk is told at the start.
+MIN_FREE_BYTES = 64 * 2**20
+
+
+def steps_of(config: RunConfig, folder: RunFolder) -> list[tuple[str, type, tuple[Any, ...]]]:
+    """Return the steps of a segment in order: name, class, and the arguments it is made with."""
+    steps: list[tuple[str, type, tuple[Any, ...]]] = [("decode", DecodeFrames, (config.decode,))]
+    if config.features.motion:
+        steps.append(("motion", ExtractMotion, ()))
+    steps.append(("detect", DetectObjects, (config.detector, config.tracks)))
+    if config.features.motion:
+        steps.append(("pool", PoolMotion, (config.motion,)))
+    steps.append(("commit", CommitFeatures, (folder, config.feature_hash())))
+    return steps
+
+
+class RunSteps:
+    """Run consecutive steps on a row, keep each one's time, and turn a data error into a dead letter.
+
+    This is the one place where data errors are caught. A row that is dead passes through the steps that are left.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[tuple[str, type, tuple[Any, ...]]],
+        folder: RunFolder,
+        session: str,
+        max_attempts: int,
+        begins: bool,
+    ) -> None:
+        self.steps = [(name, step(*arguments)) for name, step, arguments in steps]
+        self.folder = folder
+        self.session = session
+        self.max_attempts = max_attempts
+        self.begins = begins
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row after the steps, `seconds_<step>` added; or what is left of a dead row."""
+        if row.get("is_dead"):
+            return row
+        place = (row["video_id"], row["segment_index"])
+        if self.begins:
+            attempt = self.folder.begin_attempt(self.session, *place)
+            if attempt > self.max_attempts:
+                message = f"its process died {self.max_attempts} times; the segment may exhaust memory or crash a codec"
+                return self._bury(row, DeadLetter(*place, "extract", "crashed", message, self.max_attempts))
+        for name, step in self.steps:
+            started = time.perf_counter()
+            seconds = {key: value for key, value in row.items() if key.startswith("seconds_")}
+            try:
+                row = step(row)
+            except DataError as error:
+                return self._bury(row, DeadLetter(*place, name, type(error).__name__, str(error)))
+            row = seconds | row | {f"seconds_{name}": time.perf_counter() - started}
+        return row
+
+    def _bury(self, row: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
+        self.folder.commit_dead(letter)
+        left = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
+        return left | {"num_frames": 0, "num_objects": 0, "is_dead": True}
+
+
+@dataclass
+class ExtractResult:
+    """What an extraction did in this start, and what is in the run folder after it."""
+
+    catalogue: Catalogue
+    num_segments: int = 0
+    num_frames: int = 0
+    num_done_before: int = 0
+    num_objects: int = 0
+    dead: list[DeadLetter] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    wall_seconds: float = 0.0
+    startup_seconds: float = 0.0
+    processed_frames: int = 0
+
+
+def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
+    """List and probe the videos of a run; probes of unchanged videos come from the run folder.
+
+    Raises UserError before any work where the data set, labels or boxes are wrong.
+    """
+    listing = list_videos(config)
+    entries = still_valid(read_catalogue(folder), listing.videos)
+    todo = [video for video in listing.videos if video.video_id not in entries]
+    if todo:
+        connect(config.ray)
+        remote = ray.remote(probe).options(num_cpus=0.5, max_retries=2)
+        pending = {remote.remote(video, config.dataset.frames_fps): video for video in todo}
+        with progress("probe", len(todo), "videos") as advance:
+            while pending:
+                ready, _ = ray.wait(list(pending), num_returns=1)
+                video = pending.pop(ready[0])
+                entries[video.video_id] = _probed(ready[0], video)
+                advance(1, dead=int(entries[video.video_id].failure is not None))
+    ordered = tuple(entries[video.video_id] for video in listing.videos)
+    return Catalogue(ordered, listing.labels)
+
+
+def _probed(reference: Any, video: Any) -> Entry:
+    try:
+        entry: Entry = ray.get(reference)
+    except ray.exceptions.WorkerCrashedError:
+        letter = DeadLetter(video.video_id, 0, "probe", "crashed", "its process died while probing the file", 3)
+        return Entry(video, None, letter)
+    return entry
+
+
+def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
+    """Compute the features of all segments that the run folder lacks; safe to kill and to start again.
+
+    Raises UserError before any work where the config does not fit the data or the run folder.
+    """
+    began = time.monotonic()
+    folder = RunFolder(config.output)
+    folder.require_space(MIN_FREE_BYTES)
+    previous = folder.read_json("run.json")
+    if previous is not None:
+        _claim(config, folder, previous.get("catalogue_hash", ""))
+    catalogue = build_catalogue(config, folder)
+    _claim(config, folder, catalogue.fingerprint())
+    write_catalogue(folder, catalogue.entries)
+    folder.sweep()
+    if retry_dead:
+        folder.clear_dead()
+    _bury_unreadable(folder, catalogue)
+
+    committed, dead = folder.committed(), folder.dead()
+    result = ExtractResult(catalogue)
+    rows = []
+    for entry in catalogue.entries:
+        done = committed.get(entry.video.video_id, set())
+        skipped = done | dead.get(entry.video.video_id, set())
+        for row in plan_video(config, entry):
+            result.num_segments += 1
+            result.num_frames += row["stop_frame"] - row["start_frame"]
+            if row["segment_index"] in skipped:
+                result.num_done_before += 1
+            else:
+                rows.append(row)
+    if rows:
+        # Longest first: what is left at the end is short.
+        rows.sort(key=lambda row: (-len(row["frame_indices"]), row["video_id"], row["segment_index"]))
+        _run(config, folder, rows, result)
+    result.dead = folder.read_dead()
+    result.wall_seconds = time.monotonic() - began
+    return result
+
+
+def _claim(config: RunConfig, folder: RunFolder, catalogue_hash: str) -> None:
+    open_run(
+        folder,
+        config=config.model_dump(mode="json"),
+        feature_keys=config.flat_features(),
+        config_hash=config.feature_hash(),
+        versions=versions(),
+        catalogue_hash=catalogue_hash,
+    )
+
+
+def _bury_unreadable(folder: RunFolder, catalogue: Catalogue) -> None:
+    """Write the dead letters of videos that cannot be probed, and take back those of videos that now can."""
+    failures = {entry.video.video_id: entry.failure for entry in catalogue.entries if entry.failure}
+    for letter in folder.read_dead():
+        if letter.stage == "probe" and letter.video_id not in failures:
+            folder.filesystem.rm(folder.dead_path(letter.video_id, letter.segment_index))
+    for failure in failures.values():
+        folder.commit_dead(failure)
+
+
+def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], result: ExtractResult) -> None:
+    connect(config.ray)
+    session = new_session()
+    dataset = dataset_of(config, folder, rows, session)
+    began = time.monotonic()
+    try:
+        total = sum(row["stop_frame"] - row["start_frame"] for row in rows)
+        with progress("extract", total) as advance:
+            for done in dataset.iter_rows():
+                if not result.processed_frames:
+                    result.startup_seconds = time.monotonic() - began
+                span = done["stop_frame"] - done["start_frame"]
+                advance(span, dead=int(bool(done.get("is_dead"))))
+                result.processed_frames += span
+                result.num_objects += done["num_objects"]
+                for name, value in done.items():
+                    if name.startswith("seconds_") and value is not None:
+                        result.seconds[name.removeprefix("seconds_")] += value
+    finally:
+        folder.end_session(session)
+
+
+def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], session: str) -> Any:
+    """Return the lazy Ray dataset that processes planned rows; its rows say what became of each segment."""
+    steps = steps_of(config, folder)
+    groups = [steps] if config.layout == "fused" else [[step] for step in steps]
+    num_cpus = ray.cluster_resources().get("CPU", 1.0)
+    actors = config.ray.actors or max(1, int(num_cpus))
+    pool = min(actors, len(rows))
+    # Every actor holds its share for the whole run: the sum must fit, with a rest for Ray's own tasks.
+    share = min(1.0, num_cpus * 0.95 / (pool * len(groups)))
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    for position, group in enumerate(groups):
+        stage = type("_".join(name for name, _, _ in group), (RunSteps,), {})
+        dataset = dataset.map(
+            stage,
+            fn_constructor_args=(group, folder, session, config.max_attempts, position == 0),
+            num_cpus=round(share, 3),
+            compute=ray.data.ActorPoolStrategy(size=pool, max_tasks_in_flight_per_actor=1),
+        )
+    return dataset
+
+
+def require_features(config: RunConfig, folder: RunFolder) -> Catalogue:
+    """Return the catalogue of a run folder that holds the features of this config.
+
+    Raises UserError where it holds none, or those of another config.
+    """
+    document = folder.read_json("run.json")
+    if document is None:
+        raise UserError(f"{folder.root} holds no features: run `raypipe extract` first")
+    _claim(config, folder, document["catalogue_hash"])
+    cached = read_catalogue(folder)
+    listing = list_videos(config)
+    entries = tuple(cached[video.video_id] for video in listing.videos if video.video_id in cached)
+    return Catalogue(entries, listing.labels)

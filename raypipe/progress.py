@@ -1,0 +1,71 @@
+"""One display for long work: live on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINE_EVERY_SECONDS = 10.0
+
+
+class Advance(Protocol):
+    """Reports finished work: so many units more, so many dead letters more."""
+
+    def __call__(self, units: int, dead: int = 0) -> None:
+        """Add finished units, `dead` of which are dead letters."""
+        ...
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str = "frames") -> Iterator[Advance]:
+    """Show work of `total` units under way on stderr: done, rate, time left, dead letters.
+
+    The rate counts from the first report, so start-up does not blur it.
+    """
+    started = time.monotonic()
+    done = num_dead = 0
+    first: tuple[float, int] | None = None
+
+    def rate() -> float:
+        if first is None or time.monotonic() - first[0] < 0.5 or done == first[1]:
+            return done / max(time.monotonic() - started, 1e-9)
+        return (done - first[1]) / (time.monotonic() - first[0])
+
+    def note() -> str:
+        return f"{rate():,.0f} {unit}/s" + (f", {num_dead} dead" if num_dead else "")
+
+    console = Console(file=sys.stderr)
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+        with Progress(*columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=console) as display:
+            task = display.add_task(title, total=total, note="starting")
+
+            def advance_bar(units: int, dead: int = 0) -> None:
+                nonlocal done, num_dead, first
+                done, num_dead = done + units, num_dead + dead
+                first = first or (time.monotonic(), done)
+                display.update(task, advance=units, note=note())
+
+            yield advance_bar
+        return
+
+    last_line = started
+
+    def advance_line(units: int, dead: int = 0) -> None:
+        nonlocal done, num_dead, first, last_line
+        done, num_dead = done + units, num_dead + dead
+        first = first or (time.monotonic(), done)
+        now = time.monotonic()
+        if now - last_line >= LINE_EVERY_SECONDS:
+            last_line = now
+            left = (total - done) / max(rate(), 1e-9)
+            line = f"{title}: {done:,} of {total:,} {unit}, {note()}, {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 the line-based display itself
+
+    yield advance_line
+    elapsed = time.monotonic() - started
+    print(f"{title}: {done:,} of {total:,} {unit} in {elapsed:.1f} s, {note()}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,208 @@
+"""From object features to an anomaly score for every frame of the test videos."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from raypipe.errors import UserError
+from raypipe.features import VideoFeatures, commit_scores, read_features
+from raypipe.models.density import GmmConfig, KnnConfig, load_density
+from raypipe.ops.scores import Weighting, combine, frame_scores, min_max, nearest_sample, smooth
+from raypipe.schema import SCORE
+from raypipe.storage import RunFolder
+from raypipe.training_data import motion_features
+
+if TYPE_CHECKING:
+    from raypipe.catalog import Catalogue
+    from raypipe.config import RunConfig
+    from raypipe.train import TrainedModel
+    from raypipe.video.index import VideoIndex
+
+# Objects that go through the model at once.
+BATCH_ROWS = 65536
+
+
+class ScoreConfig(BaseModel):
+    """Which model scores, and how object scores become frame scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Literal["rm", "knn", "gmm"] = "rm"
+    weighting: Weighting = "balanced"
+    smoothing_seconds: float = Field(0.5, ge=0, description="sigma of the Gaussian along time; 0 = off")
+    min_max: bool = Field(False, description="scale each video to 0..1; uses the future and inflates micro-AUC")
+    knn: KnnConfig = KnnConfig()
+    gmm: GmmConfig = GmmConfig()
+
+    def density(self) -> KnnConfig | GmmConfig:
+        """Return the config of the density model that `model` names."""
+        return self.knn if self.model == "knn" else self.gmm
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What was scored: test videos and their frames, those without a score, and why."""
+
+    num_videos: int = 0
+    num_frames: int = 0
+    num_objects: int = 0
+    num_unscored_frames: int = 0
+    missing_segments: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def object_scores(
+    features_N8: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
+) -> NDArray[np.float64]:
+    """Return the anomaly score of every object, shape (N,); higher is more abnormal.
+
+    A density model's score is the score; of the reconstruction module's two errors only the motion part is there.
+    """
+    if model.kind != "rm":
+        with tempfile.TemporaryDirectory() as directory:
+            for name, content in files.items():
+                (Path(directory) / name).write_bytes(content)
+            return load_density(Path(directory)).score(features_N8)
+    import torch
+
+    from raypipe.models.reconstruction import deserialise
+    from raypipe.train import MODEL_FILE
+
+    module = deserialise(files[MODEL_FILE], f"models/rm/{MODEL_FILE}")
+    errors = [np.zeros(0)]
+    for start in range(0, len(features_N8), BATCH_ROWS):
+        _, motion = module.part_errors(torch.from_numpy(features_N8[start : start + BATCH_ROWS]))
+        errors.append(motion.double().numpy())
+    return combine(
+        None,
+        np.concatenate(errors),
+        weighting=weighting,
+        means=model.held_out_means,
+        dims=(model.num_spatial, model.num_motion),
+    )
+
+
+def score_table(
+    video_id: str,
+    index: "VideoIndex",
+    features: VideoFeatures,
+    scores_N: NDArray[np.float64],
+    *,
+    stride: int,
+    floor: float,
+    config: ScoreConfig,
+) -> pa.Table:
+    """Return the SCORE rows of a video, one for every source frame.
+
+    Frames of segments that are missing have no score (null). Frames between sampled ones take the nearest one's.
+    """
+    sampled = np.arange(0, index.num_frames, stride)
+    scored = np.zeros(len(sampled), dtype=bool)
+    for record in features.records:
+        scored[(sampled >= record.start_frame) & (sampled < record.stop_frame)] = True
+    position = features.table["frame_index"].to_numpy() // stride
+    frames = frame_scores(position, scores_N, len(sampled), scored_mask=scored, floor=floor)
+    score = smooth(frames.score, config.smoothing_seconds * index.fps / stride)
+    if config.min_max:
+        score = min_max(score)
+    nearest = nearest_sample(sampled, index.num_frames)
+    top = frames.top_object[nearest]
+    has_top = top >= 0
+    top_rows = pa.array(np.where(has_top, top, 0), mask=~has_top)
+    return pa.table(
+        {
+            "video_id": pa.array([video_id] * index.num_frames, pa.string()),
+            "frame_index": np.arange(index.num_frames),
+            "time_seconds": index.time_seconds,
+            "score": pa.array(score[nearest], mask=np.isnan(score[nearest])),
+            "num_objects": frames.num_objects[nearest],
+            "top_track_id": features.table["track_id"].take(top_rows),
+            "top_sentence": features.table["sentence"].take(top_rows),
+        }
+    ).cast(SCORE)
+
+
+def score_video(
+    folder: RunFolder,
+    video_id: str,
+    index: "VideoIndex",
+    segments: set[int],
+    config_hash: str,
+    model: "TrainedModel",
+    files: Mapping[str, bytes],
+    stride: int,
+    config: ScoreConfig,
+) -> dict[str, Any]:
+    """Score one video and commit its SCORE rows; return the counts."""
+    features = read_features(folder, video_id, segments, config_hash)
+    scores = object_scores(motion_features(features.table), model, files, config.weighting)
+    floor = model.floor if model.kind != "rm" or config.weighting == "joint" else model.floor / model.held_out_means[1]
+    table = score_table(video_id, index, features, scores, stride=stride, floor=floor, config=config)
+    commit_scores(folder, video_id, table)
+    return {
+        "video_id": video_id,
+        "num_frames": table.num_rows,
+        "num_objects": features.table.num_rows,
+        "num_unscored": table["score"].null_count,
+        "missing": features.missing,
+    }
+
+
+def score(config: "RunConfig", catalogue: "Catalogue") -> ScoreResult:
+    """Score all frames of the test videos, one Ray task a video.
+
+    Raises UserError where no model is trained, or the model was trained on other features.
+    """
+    import ray
+
+    from raypipe.cluster import connect
+    from raypipe.progress import progress
+    from raypipe.train import model_files, read_model
+
+    folder = RunFolder(config.output)
+    model = read_model(folder, config.score.model)
+    if model is None:
+        raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
+    if model.feature_hash != config.feature_hash():
+        raise UserError(f"the {model.kind!r} model in {folder.root} was trained on other features: train it again")
+    entries = [entry for entry in catalogue.entries if entry.video.split == "test" and entry.index is not None]
+    if not entries:
+        raise UserError("the data set has no readable video in its test split: nothing to score")
+    committed = folder.committed()
+    connect(config.ray)
+    files = ray.put(model_files(folder, model.kind))
+    remote = ray.remote(score_video)
+    pending = {
+        remote.remote(
+            folder,
+            entry.video.video_id,
+            entry.index,
+            committed.get(entry.video.video_id, set()),
+            config.feature_hash(),
+            model,
+            files,
+            config.decode.stride,
+            config.score,
+        )
+        for entry in entries
+    }
+    done: list[dict[str, Any]] = []
+    with progress("score", sum(entry.index.num_frames for entry in entries if entry.index)) as advance:
+        while pending:
+            ready, left = ray.wait(list(pending), num_returns=1)
+            pending = set(left)
+            done.append(ray.get(ready[0]))
+            advance(done[-1]["num_frames"])
+    return ScoreResult(
+        num_videos=len(done),
+        num_frames=sum(counts["num_frames"] for counts in done),
+        num_objects=sum(counts["num_objects"] for counts in done),
+        num_unscored_frames=sum(counts["num_unscored"] for counts in done),
+        missing_segments={counts["video_id"]: counts["missing"] for counts in done if counts["missing"]},
+    )

@@ -1,0 +1,208 @@
+"""Training of the model that scores: the reconstruction module by Ray Train, density models on a sample.
+
+Trained on objects of the training split only. A tenth of its videos is held out: their errors give each part of
+the score its unit (`balanced` weighting, `paper-notes.md`).
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from raypipe.errors import UserError
+from raypipe.models.density import make_density
+from raypipe.schema import NUM_MOTION_BINS
+from raypipe.storage import RunFolder
+from raypipe.training_data import sample_motion, split_held_out
+
+if TYPE_CHECKING:
+    from raypipe.catalog import Catalogue
+    from raypipe.config import RunConfig
+    from raypipe.experiment import MetricLogger
+
+ModelKind = Literal["rm", "knn", "gmm"]
+
+MODEL_CARD = "model.json"
+MODEL_FILE = "model.safetensors"
+# A density model is fitted to a sample of at most this many objects.
+MAX_FIT_ROWS = 500_000
+
+
+class TrainConfig(BaseModel):
+    """How the reconstruction module is trained (Section 4.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(10, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(1024, ge=1, description="objects per step and worker")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
+    num_layers: int = Field(7, ge=2)
+    hidden_size: int = Field(512, ge=1)
+    workers: int = Field(1, ge=1)
+    use_gpu: bool = False
+    max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What `model.json` says of a trained model.
+
+    `held_out_means` are the mean spatial and motion errors on held-out normal objects; `floor` is their least motion
+    error, which the frames of a video without any object get.
+    """
+
+    kind: ModelKind
+    train_hash: str
+    feature_hash: str
+    num_spatial: int
+    num_motion: int
+    held_out_means: tuple[float, float]
+    floor: float
+    num_objects: int
+    history: list[dict[str, float]]
+
+
+def train(
+    config: "RunConfig", catalogue: "Catalogue", logger: "MetricLogger | None" = None
+) -> tuple[TrainedModel, bool]:
+    """Train the model that `score.model` names on the normal videos, or find it trained already.
+
+    Returns what is known of it, and whether it was trained now. Raises UserError where there is nothing to train on.
+    """
+    from raypipe.config import digest
+
+    folder = RunFolder(config.output)
+    committed = folder.committed()
+    videos = [e.video.video_id for e in catalogue.entries if e.video.split == "train" and e.video.video_id in committed]
+    if not videos:
+        raise UserError("no video of the train split has features: nothing to train on")
+    fit_videos, held_out_videos = split_held_out(videos)
+
+    def files(video_ids: list[str]) -> list[str]:
+        return [folder.feature_path(video, index) for video in video_ids for index in sorted(committed[video])]
+
+    names = [path.removeprefix(folder.path()) for path in files(videos)]
+    parts = [
+        config.feature_hash(),
+        config.train.model_dump(),
+        config.score.density().model_dump() if config.score.model != "rm" else None,
+        config.seed,
+        names,
+    ]
+    train_hash = digest(parts)
+    known = read_model(folder, config.score.model)
+    if known is not None and known.train_hash == train_hash:
+        return known, False
+
+    if config.score.model == "rm":
+        trained = _train_reconstruction(config, folder, files(fit_videos), files(held_out_videos), train_hash, logger)
+    else:
+        trained = _fit_density(config, folder, files(fit_videos), files(held_out_videos), train_hash)
+    folder.commit_json(f"models/{trained.kind}/{MODEL_CARD}", trained.__dict__)
+    return trained, True
+
+
+def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
+    """Return what is known of the trained model of a kind, or None where there is none."""
+    document = folder.read_json(f"models/{kind}/{MODEL_CARD}")
+    if document is None:
+        return None
+    document["held_out_means"] = tuple(document["held_out_means"])
+    return TrainedModel(**document)
+
+
+def model_files(folder: RunFolder, kind: ModelKind) -> dict[str, bytes]:
+    """Return the content of a trained model's files by name."""
+    paths = folder.filesystem.find(folder.path("models", kind))
+    return {path.rpartition("/")[2]: folder.filesystem.cat_file(path) for path in paths}
+
+
+def _fit_density(
+    config: "RunConfig", folder: RunFolder, fit_files: list[str], held_out_files: list[str], train_hash: str
+) -> TrainedModel:
+    density = make_density(config.score.density())
+    features = sample_motion(folder, fit_files, MAX_FIT_ROWS, config.seed)
+    if not len(features):
+        raise UserError("the training videos hold no objects: nothing to train on")
+    try:
+        density.fit(features, seed=config.seed)
+    except ValueError as error:
+        raise UserError(f"score.{config.score.model}: {error}") from error
+    with tempfile.TemporaryDirectory() as directory:
+        density.save(Path(directory))
+        for file in sorted(Path(directory).iterdir()):
+            folder.commit(folder.path("models", config.score.model, file.name), file.read_bytes())
+    held_out = sample_motion(folder, held_out_files, MAX_FIT_ROWS, config.seed)
+    errors = density.score(held_out if len(held_out) else features)
+    return TrainedModel(
+        kind=config.score.model,
+        train_hash=train_hash,
+        feature_hash=config.feature_hash(),
+        num_spatial=0,
+        num_motion=NUM_MOTION_BINS,
+        held_out_means=(0.0, float(errors.mean())),
+        floor=float(errors.min()),
+        num_objects=len(features),
+        history=[],
+    )
+
+
+def _train_reconstruction(
+    config: "RunConfig",
+    folder: RunFolder,
+    fit_files: list[str],
+    held_out_files: list[str],
+    train_hash: str,
+    logger: "MetricLogger | None",
+) -> TrainedModel:
+    import pyarrow.fs
+    import ray.data
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    from raypipe.cluster import connect
+    from raypipe.train_worker import train_loop
+
+    connect(config.ray)
+    filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
+
+    def dataset(paths: list[str]) -> Any:
+        blocks = min(len(paths), max(config.train.workers, 16))
+        return ray.data.read_parquet(paths, filesystem=filesystem, columns=["motion"], override_num_blocks=blocks)
+
+    options = ray.data.ExecutionOptions(preserve_order=True)
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={"train": config.train.model_dump(), "seed": config.seed, "logger": logger},
+        datasets={"fit": dataset(fit_files), "held_out": dataset(held_out_files)},
+        dataset_config=ray.train.DataConfig(execution_options=options),
+        scaling_config=ray.train.ScalingConfig(num_workers=config.train.workers, use_gpu=config.train.use_gpu),
+        run_config=ray.train.RunConfig(
+            # The same name in the same place resumes after the last checkpoint, also in a new driver.
+            name=train_hash,
+            storage_path=folder.path("training"),
+            storage_filesystem=filesystem,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+        ),
+    )
+    checkpoint = trainer.fit().checkpoint
+    with checkpoint.as_directory() as directory:
+        content = (Path(directory) / MODEL_FILE).read_bytes()
+        state = json.loads((Path(directory) / "state.json").read_text())
+    folder.commit(folder.path("models", "rm", MODEL_FILE), content)
+    return TrainedModel(
+        kind="rm",
+        train_hash=train_hash,
+        feature_hash=config.feature_hash(),
+        num_spatial=0,
+        num_motion=NUM_MOTION_BINS,
+        held_out_means=tuple(state["held_out_means"]),
+        floor=state["floor"],
+        num_objects=state["num_objects"],
+        history=state["history"],
+    )

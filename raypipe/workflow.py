@@ -1,0 +1,235 @@
+"""The steps of a run as a user knows them: extract, train, score, evaluate.
+
+Each step works on the run folder alone, so any can be repeated or run on its own; each is one MLflow run, a child
+where `run` does them all. A step returns the lines that tell the user what it did.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raypipe.catalog import Catalogue
+from raypipe.config import RunConfig
+from raypipe.evaluate import (
+    Evaluation,
+    VideoScores,
+    align_labels,
+    evaluate_videos,
+    metric_table,
+    per_video_table,
+    results_document,
+)
+from raypipe.experiment import Experiment, track, ui_command
+from raypipe.features import read_records, read_scores, serialise_table
+from raypipe.pipeline import extract, require_features
+from raypipe.score import score
+from raypipe.storage import RunFolder
+from raypipe.train import train
+from raypipe.versions import versions
+
+TIMINGS_NAME = "timings.json"
+RESULTS_NAME = "results.json"
+PER_VIDEO_NAME = "results.parquet"
+SHOWN_DEAD_LETTERS = 5
+
+
+def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool = False) -> list[str]:
+    """Compute the features that the run folder lacks; see `pipeline.extract`."""
+    folder = RunFolder(config.output)
+    result = extract(config, retry_dead=retry_dead)
+    catalogue = result.catalogue
+    if result.processed_frames:
+        _add_timings(folder, result.seconds | {"extract": result.wall_seconds}, result.processed_frames)
+    experiment.log_dataset(
+        config.dataset.name,
+        catalogue.fingerprint(),
+        config.dataset.root,
+        context="extract",
+        num_videos=len(catalogue.entries),
+        num_frames=result.num_frames,
+    )
+    rates = {f"{stage}_{name}": value for stage, row in _timings(folder).items() for name, value in row.items()}
+    experiment.log_metrics(rates | {"dead": len(result.dead), "segments": result.num_segments})
+    _log_files(experiment, folder, "run", "run.json")
+    lines = [
+        f"features: {len(catalogue.entries):,} videos, {result.num_frames:,} frames, {result.num_segments:,} segments; "
+        f"{result.processed_frames:,} frames in {result.wall_seconds:.1f} s "
+        f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
+    ]
+    lines += [f"damaged: {video}: {damage}" for video, damage in catalogue.damaged.items()]
+    if result.dead:
+        lines.append(f"dead letters: {len(result.dead):,}, in {folder.root}/dead (try again: --retry-dead)")
+        shown = result.dead[:SHOWN_DEAD_LETTERS]
+        lines += [f"  {d.video_id} segment {d.segment_index}, {d.stage}: {d.message}" for d in shown]
+        if len(result.dead) > len(shown):
+            lines.append(f"  and {len(result.dead) - len(shown):,} more")
+    return lines
+
+
+def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
+    """Train the model that `score.model` names; see `train.train`."""
+    folder = RunFolder(config.output)
+    catalogue = require_features(config, folder)
+    began = time.monotonic()
+    trained, is_new = train(config, catalogue, experiment.metric_logger())
+    wall_seconds = time.monotonic() - began
+    if is_new:
+        _set_timing(folder, "train", wall_seconds, trained.num_objects)
+    experiment.log_metrics({"objects": trained.num_objects, "held_out_error": sum(trained.held_out_means)})
+    _log_files(experiment, folder, "model", f"models/{trained.kind}")
+    if not is_new:
+        return [f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"]
+    losses = (
+        [f", loss {trained.history[0]['loss']:.4f} -> {trained.history[-1]['loss']:.4f}"] if trained.history else []
+    )
+    return [f"model: {trained.kind}, {trained.num_objects:,} objects in {wall_seconds:.1f} s" + "".join(losses)]
+
+
+def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
+    """Score every frame of the test videos; see `score.score`."""
+    folder = RunFolder(config.output)
+    began = time.monotonic()
+    result = score(config, require_features(config, folder))
+    wall_seconds = time.monotonic() - began
+    _set_timing(folder, "score", wall_seconds, result.num_frames)
+    experiment.log_metrics({"videos": result.num_videos, "frames": result.num_frames, "objects": result.num_objects})
+    lines = [
+        f"scores: {result.num_videos:,} videos, {result.num_frames:,} frames, {result.num_objects:,} objects "
+        f"in {wall_seconds:.1f} s, in {folder.path('scores')}"
+    ]
+    if result.num_unscored_frames:
+        lines.append(f"not scored: {result.num_unscored_frames:,} frames, their segments are missing or dead")
+    return lines
+
+
+def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
+    """Compare the scores with the labels and write results.json, whether or not there are labels."""
+    from raypipe.plots import plot_roc, plot_timelines
+
+    folder = RunFolder(config.output)
+    catalogue = require_features(config, folder)
+    evaluation, videos, rates = _evaluate(config, folder, catalogue)
+    document = results_document(
+        evaluation,
+        counts=_counts(folder, catalogue),
+        timings=_timings(folder),
+        config_hash=config.feature_hash(),
+        versions=versions(),
+    )
+    if catalogue.labels is None:
+        document["metrics"] = {}
+    folder.commit_json(RESULTS_NAME, document)
+    folder.commit(folder.path(PER_VIDEO_NAME), serialise_table(per_video_table(evaluation)))
+    _log_files(experiment, folder, "results", RESULTS_NAME, PER_VIDEO_NAME)
+    experiment.log_figure(plot_timelines(videos, rates), "score_timelines.png")
+    where = f"results: {folder.path(RESULTS_NAME)}"
+    if catalogue.labels is None:
+        return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
+    experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})
+    experiment.log_figure(plot_roc(evaluation), "roc.png")
+    return ["", metric_table(evaluation), "", where]
+
+
+STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {
+    "extract": extract_step,
+    "train": train_step,
+    "score": score_step,
+    "evaluate": evaluate_step,
+}
+
+
+def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_dead: bool = False) -> int:
+    """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are."""
+    with _tracked(config, name) as experiment:
+        if name == "run":
+            for step in STEPS:
+                with experiment.child(step) as child:
+                    _say(_do(step, config, child, retry_dead), say)
+        else:
+            _say(_do(name, config, experiment, retry_dead), say)
+        if experiment.tracking_uri is not None:
+            say(f"look at the run: {ui_command(experiment.tracking_uri)}")
+    return len(RunFolder(config.output).read_dead())
+
+
+def _do(name: str, config: RunConfig, experiment: Experiment, retry_dead: bool) -> list[str]:
+    return (
+        extract_step(config, experiment, retry_dead=retry_dead)
+        if name == "extract"
+        else STEPS[name](config, experiment)
+    )
+
+
+def _say(lines: list[str], say: Callable[[str], None]) -> None:
+    for line in lines:
+        say(line)
+
+
+def _tracked(config: RunConfig, name: str) -> Any:
+    return track(config.tracking, config.output, run_name=name, params=config.flat(), tags={"raypipe.step": name})
+
+
+def _evaluate(
+    config: RunConfig, folder: RunFolder, catalogue: Catalogue
+) -> tuple[Evaluation, list[VideoScores], dict[str, float]]:
+    videos, rates = [], {}
+    for entry in catalogue.entries:
+        if entry.video.split == "test" and entry.index is not None:
+            name = entry.video.video_id
+            score_T = read_scores(folder, name)["score"].to_numpy(zero_copy_only=False).astype(np.float64)
+            label, num_cut = align_labels((catalogue.labels or {}).get(name, []), len(score_T))
+            videos.append(VideoScores(name, score_T, label, num_cut))
+            rates[name] = entry.index.fps
+    evaluation = evaluate_videos(
+        videos,
+        config.evaluate,
+        seed=config.seed,
+        smoothing_seconds=config.score.smoothing_seconds,
+        min_max=config.score.min_max,
+    )
+    return evaluation, videos, rates
+
+
+def _counts(folder: RunFolder, catalogue: Catalogue) -> dict[str, int]:
+    records = read_records(folder, folder.committed())
+    return {
+        "videos": len(catalogue.entries),
+        "segments": len(records),
+        "frames": sum(record.stop_frame - record.start_frame for record in records),
+        "objects": sum(record.num_objects for record in records),
+        "dead": sum(len(indices) for indices in folder.dead().values()),
+        "damaged": len(catalogue.damaged),
+    }
+
+
+def _timings(folder: RunFolder) -> dict[str, dict[str, float]]:
+    """Return seconds and frames per second of each stage, summed over all starts that extracted something."""
+    document = folder.read_json(TIMINGS_NAME) or {}
+    return {
+        stage: {"seconds": row["seconds"], "frames_per_second": row["frames"] / max(row["seconds"], 1e-9)}
+        for stage, row in document.items()
+    }
+
+
+def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) -> None:
+    document = folder.read_json(TIMINGS_NAME) or {}
+    for stage, value in seconds.items():
+        row = document.setdefault(stage, {"seconds": 0.0, "frames": 0})
+        row["seconds"] += value
+        row["frames"] += num_frames
+    folder.commit_json(TIMINGS_NAME, document)
+
+
+def _set_timing(folder: RunFolder, stage: str, seconds: float, num_frames: int) -> None:
+    document = folder.read_json(TIMINGS_NAME) or {}
+    folder.commit_json(TIMINGS_NAME, document | {stage: {"seconds": seconds, "frames": num_frames}})
+
+
+def _log_files(experiment: Experiment, folder: RunFolder, below: str, *names: str) -> None:
+    """Record files of the run folder, which MLflow takes from this machine's disk only."""
+    if folder.is_local:
+        for name in names:
+            experiment.log_file(Path(folder.path(name)), below)
