@@ -1,3 +1,19 @@
 """Ray-distributed video anomaly detection."""
 
+import os
+
 __version__ = "0.1.0"
+
+# Ray and MLflow read these when they are imported. Nothing reports its use to anyone unless the user's own
+# environment says so.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("YOLO_OFFLINE", "true")
+# Ray's C++ side warns of what every actor pool of Ray Data does; what fails is raised in Python all the same.
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+if "RAY_ADDRESS" not in os.environ:
+    # A cluster started here listens on loopback only (so it does on Windows and macOS, which the name is from), and
+    # its one node cannot be preempted.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")

@@ -59,11 +59,10 @@ class FeaturesConfig(BaseModel):
 
 
 class RayConfig(BaseModel):
-    """Where the work runs. None leaves the choice to raypipe, or to the cluster that RAY_ADDRESS names."""
+    """How Ray is used: a cluster started on this machine, or the one that the variable RAY_ADDRESS names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str | None = Field(None, description="address of a running cluster; by default one is started here")
     num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
     object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
     actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")

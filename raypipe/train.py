@@ -179,7 +179,8 @@ def _train_reconstruction(
         train_loop,
         train_loop_config={"train": config.train.model_dump(), "seed": config.seed, "logger": logger},
         datasets={"fit": dataset(fit_files), "held_out": dataset(held_out_files)},
-        dataset_config=ray.train.DataConfig(execution_options=options),
+        # Held-out objects are few and go to rank 0 alone, which reads them without a process to share them out.
+        dataset_config=ray.train.DataConfig(datasets_to_split=["fit"], execution_options=options),
         scaling_config=ray.train.ScalingConfig(num_workers=config.train.workers, use_gpu=config.train.use_gpu),
         run_config=ray.train.RunConfig(
             # The same name in the same place resumes after the last checkpoint, also in a new driver.

@@ -35,16 +35,17 @@ OPTIMIZER_FILE = "optimizer.pt"
 def train_loop(settings: dict[str, Any]) -> None:
     """Train on one worker; rank 0 reports a checkpoint after each epoch, from which another attempt goes on.
 
-    Every worker shuffles its own equal share, chunk by chunk, so all take the same number of steps. Statistics,
-    losses and held-out errors are over all workers. The learning rate is annealed to nothing by a half cosine:
-    at a constant one, where the last steps happen to land decides the errors (docs/benchmarks.md).
+    Every worker shuffles its own equal share, chunk by chunk, so all take the same number of steps. Statistics and
+    losses are over all workers, held-out errors are computed by rank 0. The learning rate is annealed to nothing by
+    a half cosine: at a constant one, where the last steps happen to land decides the errors (docs/benchmarks.md).
     """
     config = TrainConfig(**settings["train"])
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
     torch.manual_seed(settings["seed"])
-    # Ray gives a worker the threads of its one CPU; while training runs, the rest of the machine is idle.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+    # Ray gives a worker the threads of its one CPU, but while training runs the rest of the machine is idle. Half of
+    # it, because two hardware threads share the units that multiply.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size()))
     chunks = chunk_reader(ray.train.get_dataset_shard("fit"), config.batch_size)
     held_out = chunk_reader(ray.train.get_dataset_shard("held_out"), config.batch_size)
     module = ReconstructionModule(ReconstructionShape(0, NUM_MOTION_BINS, config.num_layers, config.hidden_size))
@@ -65,10 +66,11 @@ def train_loop(settings: dict[str, Any]) -> None:
         # Seeded by epoch, so that a resumed run shuffles like an undisturbed one.
         generator = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + epoch)
         loss, num_objects = _train_epoch(wrapped, module, optimizer, chunks(), config, generator, device)
-        means, floor = _held_out_errors(module, held_out(), device)
-        history.append({"loss": loss, "held_out_error": sum(means)})
-        state = {"history": history, "held_out_means": means, "floor": floor, "num_objects": num_objects}
+        history.append({"loss": loss})
         if context.get_world_rank() == 0:
+            means, floor = _held_out_errors(module, held_out(), device)
+            history[-1]["held_out_error"] = sum(means)
+            state = {"history": history, "held_out_means": means, "floor": floor, "num_objects": num_objects}
             if settings["logger"] is not None:
                 settings["logger"](history[-1], step=epoch)
             with tempfile.TemporaryDirectory() as directory:
@@ -145,13 +147,12 @@ def _sum_over_workers(tensor: torch.Tensor) -> None:
 def _held_out_errors(
     module: ReconstructionModule, chunks: Chunks, device: torch.device
 ) -> tuple[tuple[float, float], float]:
-    """Return the mean spatial and motion error of held-out objects, and this worker's least motion error."""
+    """Return the mean spatial and motion error of held-out objects, and the least motion error."""
     sums = torch.zeros(3, dtype=torch.float64)
     least = float("inf")
     for chunk in chunks:
         spatial, motion = (errors.double().cpu() for errors in module.part_errors(torch.from_numpy(chunk).to(device)))
         sums += torch.tensor([spatial.sum(), motion.sum(), len(chunk)], dtype=torch.float64)
         least = min(least, float(motion.min())) if len(chunk) else least
-    _sum_over_workers(sums)
     spatial_mean, motion_mean = (sums[:2] / sums[2].clamp_min(1)).tolist()
     return (spatial_mean, motion_mean), least if least < float("inf") else 0.0
