@@ -2,6 +2,10 @@
 
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import ray
@@ -23,14 +27,33 @@ def connect(config: "RayConfig") -> None:
         if "RAY_ADDRESS" in os.environ:
             ray.init(**quiet)
         else:
-            ray.init(
-                address="local",
-                num_cpus=config.num_cpus,
-                object_store_memory=config.object_store_bytes,
-                include_dashboard=False,
-                **quiet,
-            )
+            with _without_the_log_level_line():
+                ray.init(
+                    address="local",
+                    num_cpus=config.num_cpus,
+                    object_store_memory=config.object_store_bytes,
+                    include_dashboard=False,
+                    **quiet,
+                )
     _leave_the_display_to_us()
+
+
+@contextmanager
+def _without_the_log_level_line() -> Iterator[None]:
+    """Hold stderr back while Ray starts, and leave out the line in which its C++ side repeats its log level."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if b"RAY_BACKEND_LOG_LEVEL" not in line:
+                    os.write(2, line)
 
 
 def _leave_the_display_to_us() -> None:

@@ -10,7 +10,7 @@ pool of its own. The steps, and so the output, are the same.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,13 +28,14 @@ from raypipe.catalog import (
 )
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
+from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
 from raypipe.stages.detect import DetectObjects
 from raypipe.stages.motion import ExtractMotion, PoolMotion
-from raypipe.storage import DeadLetter, RunFolder, new_session, open_run
+from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
 from raypipe.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -125,7 +126,9 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     Raises UserError before any work where the data set, labels or boxes are wrong.
     """
     listing = list_videos(config)
-    entries = still_valid(read_catalogue(folder), listing.videos)
+    cached = read_catalogue(folder)
+    _refuse_changed(cached, listing.videos, folder)
+    entries = still_valid(cached, listing.videos)
     todo = [video for video in listing.videos if video.video_id not in entries]
     if todo:
         connect(config.ray)
@@ -139,6 +142,19 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
                 advance(1, dead=int(entries[video.video_id].failure is not None))
     ordered = tuple(entries[video.video_id] for video in listing.videos)
     return Catalogue(ordered, listing.labels)
+
+
+def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder: RunFolder) -> None:
+    """Raise UserError where a video has features of a file that has another size now."""
+    committed = folder.committed()
+    for video in videos:
+        before = cached.get(video.video_id)
+        if before and before.video.num_bytes != video.num_bytes and video.video_id in committed:
+            where = folder.path("features", escape(video.video_id))
+            raise UserError(
+                f"{video.video_id} changed since its features were extracted ({before.video.num_bytes:,} bytes then, "
+                f"{video.num_bytes:,} now). Remove {where} to extract them again, or use another output."
+            )
 
 
 def _probed(reference: Any, video: Any) -> Entry:
