@@ -13,7 +13,8 @@ os.environ.setdefault("YOLO_OFFLINE", "true")
 # Ray's C++ side warns of what every actor pool of Ray Data does; what fails is raised in Python all the same.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 if "RAY_ADDRESS" not in os.environ:
-    # A cluster started here listens on loopback only (so it does on Windows and macOS, which the name is from), and
-    # its one node cannot be preempted.
+    # A cluster started here listens on loopback only (so it does on Windows and macOS, which the name is from), its
+    # one node cannot be preempted, and an epoch need not wait until its report is looked at, every 2 s by default.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")

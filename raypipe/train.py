@@ -16,7 +16,7 @@ from raypipe.errors import UserError
 from raypipe.models.density import make_density
 from raypipe.schema import NUM_MOTION_BINS
 from raypipe.storage import RunFolder
-from raypipe.training_data import sample_motion, split_held_out
+from raypipe.training_data import ReadMotion, sample_motion, split_held_out
 
 if TYPE_CHECKING:
     from raypipe.catalog import Catalogue
@@ -29,6 +29,9 @@ MODEL_CARD = "model.json"
 MODEL_FILE = "model.safetensors"
 # A density model is fitted to a sample of at most this many objects.
 MAX_FIT_ROWS = 500_000
+# Files of features are read by this many tasks at most, a few files at a time.
+MAX_READ_TASKS = 64
+FILES_PER_READ = 8
 
 
 class TrainConfig(BaseModel):
@@ -165,19 +168,21 @@ def _train_reconstruction(
     from ray.train.torch import TorchTrainer
 
     from raypipe.cluster import connect
-    from raypipe.train_worker import train_loop
+    from raypipe.train_worker import LogEpochs, train_loop
 
     connect(config.ray)
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
 
     def dataset(paths: list[str]) -> Any:
-        blocks = min(len(paths), max(config.train.workers, 16))
-        return ray.data.read_parquet(paths, filesystem=filesystem, columns=["motion"], override_num_blocks=blocks)
+        # Not `read_parquet`: for its planning it starts processes that take longer than reading all of Ped2.
+        rows = [{"path": path} for path in paths]
+        blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_READ_TASKS))
+        return blocks.map_batches(ReadMotion(folder), batch_size=FILES_PER_READ)
 
     options = ray.data.ExecutionOptions(preserve_order=True)
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={"train": config.train.model_dump(), "seed": config.seed, "logger": logger},
+        train_loop_config={"train": config.train.model_dump(), "seed": config.seed},
         datasets={"fit": dataset(fit_files), "held_out": dataset(held_out_files)},
         # Held-out objects are few and go to rank 0 alone, which reads them without a process to share them out.
         dataset_config=ray.train.DataConfig(datasets_to_split=["fit"], execution_options=options),
@@ -186,7 +191,8 @@ def _train_reconstruction(
             # The same name in the same place resumes after the last checkpoint, also in a new driver.
             name=train_hash,
             storage_path=folder.path("training"),
-            storage_filesystem=filesystem,
+            storage_filesystem=None if folder.is_local else filesystem,
+            callbacks=[LogEpochs(logger)] if logger else [],
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
         ),

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from raypipe.experiment import MetricLogger
 from raypipe.models.reconstruction import (
     ReconstructionModule,
     ReconstructionShape,
@@ -32,6 +33,18 @@ STATE_FILE = "state.json"
 OPTIMIZER_FILE = "optimizer.pt"
 
 
+class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]
+    """Record what rank 0 reports of each epoch; runs in Ray Train's controller, so no worker waits for it."""
+
+    def __init__(self, logger: MetricLogger) -> None:
+        self.logger = logger
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
+        """Record one epoch; the step is the epoch's number, also after a resume."""
+        values = dict(metrics[0])
+        self.logger(values, step=int(values.pop("epoch")))
+
+
 def train_loop(settings: dict[str, Any]) -> None:
     """Train on one worker; rank 0 reports a checkpoint after each epoch, from which another attempt goes on.
 
@@ -43,8 +56,8 @@ def train_loop(settings: dict[str, Any]) -> None:
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
     torch.manual_seed(settings["seed"])
-    # Ray gives a worker the threads of its one CPU, but while training runs the rest of the machine is idle. Half of
-    # it, because two hardware threads share the units that multiply.
+    # Ray gives a worker the threads of its one CPU, but while training runs most of the machine is idle. Not all:
+    # threads that wait for a core that another process has cost far more than the one core gains.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size()))
     chunks = chunk_reader(ray.train.get_dataset_shard("fit"), config.batch_size)
     held_out = chunk_reader(ray.train.get_dataset_shard("held_out"), config.batch_size)
@@ -67,17 +80,16 @@ def train_loop(settings: dict[str, Any]) -> None:
         generator = torch.Generator().manual_seed(settings["seed"] * 1_000_003 + epoch)
         loss, num_objects = _train_epoch(wrapped, module, optimizer, chunks(), config, generator, device)
         history.append({"loss": loss})
+        report = {"epoch": epoch}
         if context.get_world_rank() == 0:
             means, floor = _held_out_errors(module, held_out(), device)
             history[-1]["held_out_error"] = sum(means)
             state = {"history": history, "held_out_means": means, "floor": floor, "num_objects": num_objects}
-            if settings["logger"] is not None:
-                settings["logger"](history[-1], step=epoch)
             with tempfile.TemporaryDirectory() as directory:
                 _save(Path(directory), module, optimizer, state)
-                ray.train.report(history[-1], checkpoint=ray.train.Checkpoint.from_directory(directory))
+                ray.train.report(report | history[-1], checkpoint=ray.train.Checkpoint.from_directory(directory))
         else:
-            ray.train.report(history[-1])
+            ray.train.report(report | history[-1])
 
 
 def annealing(epoch: int, epochs: int) -> float:

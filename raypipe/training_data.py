@@ -1,6 +1,7 @@
 """What a model is trained on: which videos, and the feature arrays of their objects."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,21 @@ def motion_features(table: pa.Table) -> NDArray[np.float32]:
     values = flat.flatten().to_numpy(zero_copy_only=False)
     # A copy, because torch takes no read-only memory.
     return np.array(values, dtype=np.float32).reshape(-1, NUM_MOTION_BINS)
+
+
+@dataclass(frozen=True)
+class ReadMotion:
+    """Reads files of features in a Ray Data task: paths in, the motion of one file after another out."""
+
+    folder: RunFolder
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
+        """Yield a table with the column `motion` for every file that holds objects."""
+        for path in batch["path"]:
+            with self.folder.filesystem.open(str(path), "rb") as file:
+                table = pq.read_table(file, columns=["motion"])
+            if table.num_rows:
+                yield table
 
 
 def sample_motion(folder: RunFolder, paths: list[str], max_rows: int, seed: int) -> NDArray[np.float32]:
