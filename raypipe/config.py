@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -39,8 +40,12 @@ class DatasetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["folder"] = "folder"
-    root: str = Field(description="folder with train/ and test/, or with splits.csv; a path or an fsspec URI")
-    frames_fps: float = Field(25.0, gt=0, description="frame rate of videos that are folders of images")
+    root: str = Field(
+        min_length=1, description="folder with train/ and test/, or with splits.csv; a path or an fsspec URI"
+    )
+    frames_fps: float = Field(
+        25.0, gt=0, allow_inf_nan=False, description="frame rate of videos that are folders of images"
+    )
 
 
 class FeaturesConfig(BaseModel):
@@ -121,6 +126,10 @@ class RunConfig(BaseModel):
         return digest(self.flat_features())
 
 
+# What a value should have been, by the first word of pydantic's name of the error.
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
+
 def digest(document: Any) -> str:
     """Return a short hash of a JSON-able document."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
@@ -163,9 +172,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 
 def _apply(document: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
     *parents, last = key.strip().split(".")
+    if not equals or not all([*parents, last]):
+        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
     for parent in parents:
         document = document.setdefault(parent, {})
         if not isinstance(document, dict):
@@ -192,19 +201,24 @@ def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
 def _in_words(mistake: dict[str, Any]) -> str:
     location = [str(part) for part in mistake["loc"]]
     key = ".".join(location)
-    kind, given = mistake["type"], mistake.get("input")
-    if kind == "extra_forbidden":
-        allowed = _keys_at(location[:-1])
-        close = difflib.get_close_matches(location[-1], allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key {key!r}; {hint}allowed here: {', '.join(allowed)}"
+    kind = mistake["type"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        *parents, last = location
+        allowed = _keys_at(parents)
+        close = difflib.get_close_matches(last, allowed, n=1)
+        hint = f"did you mean {'.'.join([*parents, *close])!r}? " if close else ""
+        return f"unknown key {'.'.join([*parents, last])!r}; {hint}allowed here: {', '.join(allowed)}"
     if kind == "missing":
         return f"{key} is missing"
     if kind == "value_error":
         reason = str(mistake["ctx"]["error"])
         return f"{key}: {reason}" if key else reason
-    message = mistake["msg"].replace("Input should be", "must be").replace("valid ", "")
-    return f"{key}: {given!r} {message}"
+    given = json.dumps(mistake["input"], default=str, ensure_ascii=False)
+    if kind == "model_type":
+        return f"{key}: {given} must be keys with values; allowed here: {', '.join(_keys_at(location))}"
+    wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing", "_from_float")) else None
+    message = f"must be {wanted}" if wanted else re.sub("^(Input|String) should", "must", mistake["msg"])
+    return f"{key}: {given} {message}"
 
 
 def _keys_at(location: list[str]) -> list[str]:

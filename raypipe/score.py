@@ -36,7 +36,9 @@ class ScoreConfig(BaseModel):
 
     model: Literal["rm", "knn", "gmm"] = "rm"
     weighting: Weighting = "balanced"
-    smoothing_seconds: float = Field(0.5, ge=0, description="sigma of the Gaussian along time; 0 = off")
+    smoothing_seconds: float = Field(
+        0.5, ge=0, allow_inf_nan=False, description="sigma of the Gaussian along time; 0 = off"
+    )
     min_max: bool = Field(False, description="scale each video to 0..1; uses the future and inflates micro-AUC")
     knn: KnnConfig = KnnConfig()
     gmm: GmmConfig = GmmConfig()

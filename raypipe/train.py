@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(10, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(1024, ge=1, description="objects per step and worker")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
     num_layers: int = Field(7, ge=2)

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
 
 F64 = NDArray[np.float64]
 Weighting = Literal["joint", "balanced"]
@@ -147,6 +146,9 @@ def smooth(score_T: ArrayLike, sigma_frames: float) -> F64:
         raise ValueError(f"sigma must be 0 or more frames, not {sigma_frames}")
     if sigma_frames == 0 or not score.size:
         return score
+    # Here, because its half second of import would be paid by every process that only reads a config.
+    from scipy.ndimage import gaussian_filter1d
+
     valid = ~np.isnan(score)
     total = gaussian_filter1d(np.where(valid, score, 0.0), sigma_frames, mode="nearest")
     if valid.all():
