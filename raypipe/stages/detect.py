@@ -16,6 +16,8 @@ from raypipe.schema import DECODED, DETECTED, check_row
 
 # Decoders disagree by a frame or two on a video's length, so a box file may name that many frames more.
 FRAME_COUNT_TOLERANCE = 2
+# Past this a frame number written as a float is not exact.
+MAX_FRAME = 2**53
 
 # Boxes of one video: source frame index (N,), boxes x1 y1 x2 y2 (N, 4), confidence (N,), class names (N,).
 Boxes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.object_]]
@@ -31,7 +33,7 @@ class DetectorConfig(BaseModel):
     window_pixels: int = Field(224, ge=8, description="sliding_window: side of a window (Section D)")
     window_step_pixels: int | None = Field(None, ge=1, description="sliding_window: step, half a window by default")
     min_confidence: float = Field(0.0, ge=0, le=1)
-    min_side_pixels: float = Field(4.0, ge=0, description="boxes with a shorter side are left out")
+    min_side_pixels: float = Field(4.0, ge=0, allow_inf_nan=False, description="boxes with a shorter side are left out")
 
     @model_validator(mode="after")
     def _boxes_need_a_root(self) -> Self:
@@ -66,14 +68,15 @@ def parse_mot(text: str, where: str) -> Boxes:
             continue
         fields = line.split(",")
         try:
-            frame, values = int(float(fields[0])), [float(value) for value in fields[2:7]]
+            frame, values = float(fields[0]), [float(value) for value in fields[2:7]]
         except ValueError as error:
             raise AnnotationError(f"{where}:{line_number}: {error}") from error
-        if len(values) < 5 or frame < 1 or not np.isfinite(values).all():
+        is_frame = frame.is_integer() and 1 <= frame < MAX_FRAME
+        if len(values) < 5 or not is_frame or not np.isfinite(values).all():
             raise AnnotationError(
                 f"{where}:{line_number}: {line.strip()!r} is not frame,id,left,top,width,height,confidence"
             )
-        frames.append(frame - 1)
+        frames.append(int(frame) - 1)
         numbers.append(values)
     table = np.array(numbers, dtype=np.float64).reshape(-1, 5)
     order = np.argsort(frames, kind="stable").astype(np.int64)
@@ -83,14 +86,16 @@ def parse_mot(text: str, where: str) -> Boxes:
 
 
 @lru_cache(maxsize=4)
-def read_mot(path: str) -> Boxes:
-    """Read a MOT file (local path or fsspec URI); the segments of one video read it once per process.
+def read_mot(boxes_root: str, video_id: str) -> Boxes:
+    """Read a video's MOT file below a local path or fsspec URI; the segments of one video read it once per process.
 
     Raises AnnotationError where it is missing, not text, or not MOT.
     """
+    # The root alone is a URI: a video's name may hold what has a meaning in one.
+    filesystem, base = fsspec.core.url_to_fs(boxes_root)
+    path = boxes_path(base, video_id)
     try:
-        with fsspec.open(path, "rb") as file:
-            text = file.read().decode()
+        text = filesystem.cat_file(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file of boxes") from error
     except UnicodeDecodeError as error:
@@ -100,10 +105,12 @@ def read_mot(path: str) -> Boxes:
 
 def boxes_from_files(config: DetectorConfig, row: dict[str, Any], frame_indices_T: NDArray[np.int64]) -> Boxes:
     """Return the boxes that the video's MOT file has in the given source frames; frames become offsets into them."""
-    path = boxes_path(str(config.boxes_root), row["video_id"])
-    frame_index, boxes, confidence, names = read_mot(path)
+    frame_index, boxes, confidence, names = read_mot(str(config.boxes_root), row["video_id"])
     if len(frame_index) and frame_index[-1] >= row["num_frames"] + FRAME_COUNT_TOLERANCE:
-        raise AnnotationError(f"{path} has boxes in frame {frame_index[-1] + 1}; the video has {row['num_frames']}")
+        raise AnnotationError(
+            f"{boxes_path(str(config.boxes_root), row['video_id'])} has boxes in frame {frame_index[-1] + 1}; "
+            f"the video has {row['num_frames']}"
+        )
     wanted = np.isin(frame_index, frame_indices_T)
     offset = np.searchsorted(frame_indices_T, frame_index[wanted])
     return offset, boxes[wanted], confidence[wanted], names[wanted]
