@@ -75,20 +75,26 @@ def probe(video: Video, frames_fps: float) -> Entry:
 
 
 def read_catalogue(folder: RunFolder) -> dict[str, Entry]:
-    """Return the entries probed by an earlier start, by video id."""
+    """Return the entries probed by an earlier start, by video id. Raises UserError where the file is not ours."""
+    path = folder.path(CATALOGUE_NAME)
     try:
-        lines = folder.filesystem.cat_file(folder.path(CATALOGUE_NAME)).decode().splitlines()
+        content = folder.filesystem.cat_file(path)
     except FileNotFoundError:
         return {}
-    entries = {}
-    for line in lines:
-        fields = json.loads(line)
-        entries[fields["video"]["video_id"]] = Entry(
-            video=Video(**fields["video"]),
-            index=VideoIndex.from_record(fields["index"]) if fields["index"] else None,
-            failure=DeadLetter(**fields["failure"]) if fields["failure"] else None,
-        )
-    return entries
+    try:
+        # Bytes, because text would also be cut at the line separators of Unicode, which a name may hold.
+        entries = [_entry(json.loads(line)) for line in content.splitlines()]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged: {error!r}. Remove it and extract again.") from error
+    return {entry.video.video_id: entry for entry in entries}
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    return Entry(
+        video=Video(**fields["video"]),
+        index=VideoIndex.from_record(fields["index"]) if fields["index"] else None,
+        failure=DeadLetter(**fields["failure"]) if fields["failure"] else None,
+    )
 
 
 def write_catalogue(folder: RunFolder, entries: Iterable[Entry]) -> None:

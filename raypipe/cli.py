@@ -64,9 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--labels", type=Path, metavar="FILE", help=".npz: labels, video_names, num_frames")
             command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
         _add_debug(command)
-    demo = commands.add_parser("demo", help="draw clips and do a whole run on them: no data, weights or GPU needed")
-    demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: %(default)s")
-    demo.add_argument("--seed", type=int, default=0)
+    text = "draw clips and do a whole run on them: no data, weights or GPU needed"
+    demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
+    folder = "where the clips and the run go; by default %(default)s"
+    demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
+    demo.add_argument("--seed", type=int, default=0, help="of the clips and of training; clips once drawn are kept")
     _add_debug(demo)
     return parser
 
@@ -100,6 +102,8 @@ def _dispatch(options: argparse.Namespace) -> int:
     if not options.config:
         wanted = "--config FILE" + (", or --scores FILE --labels FILE" if options.command == "evaluate" else "")
         raise UserError(f"{options.command} needs {wanted}")
+    if options.command == "evaluate" and options.json:
+        raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
     from raypipe.config import load_config
 
     config = load_config(options.config, options.overrides)
@@ -110,8 +114,8 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _evaluate_files(options: argparse.Namespace) -> int:
-    if options.config or not (options.scores and options.labels):
-        raise UserError("evaluate takes --config, or both --scores and --labels")
+    if options.config or options.overrides or not (options.scores and options.labels):
+        raise UserError("evaluate takes --config (and --set), or both --scores and --labels")
     from raypipe.evaluate import EvaluateConfig, evaluate_files, metric_table, results_document, write_json
     from raypipe.versions import versions
 
@@ -127,9 +131,9 @@ def _demo(options: argparse.Namespace) -> int:
     from raypipe.workflow import run_step
 
     root = options.output / "data"
+    config = parse_config(demo_config(root, options.output / "run") | {"seed": options.seed}, "demo")
     print(f"drawing clips of walkers, runners and people going the wrong way in {root}", flush=True)
     write_demo(root, options.seed)
-    config = parse_config(demo_config(root, options.output / "run"), "demo")
     return EXIT_DEAD_LETTERS if run_step("run", config, print) else 0
 
 

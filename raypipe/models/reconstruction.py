@@ -101,7 +101,7 @@ def deserialise(content: bytes, where: str) -> ReconstructionModule:
         module = ReconstructionModule(ReconstructionShape(**json.loads(metadata["shape"])))
         module.load_state_dict(safetensors.torch.load(content))
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{where} is not a reconstruction module: {error}") from error
+        raise UserError(f"{where} is not a reconstruction module: {' '.join(str(error).split())}") from error
     return module.eval()
 
 
