@@ -109,8 +109,10 @@ def write_video(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int = FPS)
         stream: Any = container.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
         stream.codec_context.thread_count = 1
         stream.pix_fmt = "yuv420p"
-        for image in frames:
-            stream.height, stream.width = image.shape[:2]
+        for number, image in enumerate(frames):
+            if number == 0:
+                # The first packet opens the codec, and after that PyAV refuses any size, the same one too.
+                stream.height, stream.width = image.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
     temporary.replace(path)
