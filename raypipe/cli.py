@@ -4,11 +4,16 @@ import argparse
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raypipe import __version__
 from raypipe.errors import UserError
+
+if TYPE_CHECKING:
+    from raypipe.config import RunConfig
 
 EXIT_DEAD_LETTERS = 3
 
@@ -48,15 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument("--config", metavar="FILE", help="the run's YAML file")
-        command.add_argument(
-            "--set",
-            dest="overrides",
-            metavar="KEY=VALUE",
-            action="append",
-            default=[],
-            help="override a value of the config, as in score.model=knn; may be repeated",
-        )
+        _add_config(command)
         if name in ("run", "extract"):
             command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
         if name == "evaluate":
@@ -73,6 +70,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", metavar="FILE", help="the run's YAML file")
+    command.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override a value of the config, as in score.model=knn; may be repeated",
+    )
+
+
 def _add_debug(command: argparse.ArgumentParser) -> None:
     command.add_argument("--debug", action="store_true", help="show tracebacks")
 
@@ -80,11 +89,36 @@ def _add_debug(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake is one line on stderr and 2."""
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.debug else logging.WARNING, format="%(name)s: %(message)s")
+    return _guarded(partial(_dispatch, options), is_debugging=options.debug)
+
+
+def run_script(
+    description: str | None, work: "Callable[[RunConfig], int]", arguments: Sequence[str] | None = None
+) -> int:
+    """Do `work` with the config that the command line names: the frame of the scripts in `jobs`.
+
+    They take `--config`, `--set` and `--debug`, and report mistakes, as the commands do.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_config(parser)
+    _add_debug(parser)
+    options = parser.parse_args(arguments)
+    return _guarded(partial(_work_with_config, work, options), is_debugging=options.debug)
+
+
+def do_step(name: str, config: "RunConfig", *, retry_dead: bool = False) -> int:
+    """Do a step of a run, or all with "run", print its outcome and return the exit code: 0, or 3 with dead letters."""
+    from raypipe.workflow import run_step
+
+    return EXIT_DEAD_LETTERS if run_step(name, config, print, retry_dead=retry_dead) else 0
+
+
+def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
+    logging.basicConfig(level=logging.INFO if is_debugging else logging.WARNING, format="%(name)s: %(message)s")
     try:
-        return _dispatch(options)
+        return work()
     except UserError as error:
-        if options.debug:
+        if is_debugging:
             traceback.print_exc()
         for line in str(error).splitlines():
             print(f"raypipe: {line}", file=sys.stderr)
@@ -99,18 +133,20 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _demo(options)
     if options.command == "evaluate" and (options.scores or options.labels):
         return _evaluate_files(options)
+    retry_dead = getattr(options, "retry_dead", False)
+    return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
+
+
+def _work_with_config(work: "Callable[[RunConfig], int]", options: argparse.Namespace) -> int:
     if not options.config:
-        wanted = "--config FILE" + (", or --scores FILE --labels FILE" if options.command == "evaluate" else "")
-        raise UserError(f"{options.command} needs {wanted}")
-    if options.command == "evaluate" and options.json:
+        command = getattr(options, "command", "the script")
+        wanted = "--config FILE" + (", or --scores FILE --labels FILE" if command == "evaluate" else "")
+        raise UserError(f"{command} needs {wanted}")
+    if getattr(options, "json", None):
         raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
     from raypipe.config import load_config
 
-    config = load_config(options.config, options.overrides)
-    from raypipe.workflow import run_step
-
-    num_dead = run_step(options.command, config, print, retry_dead=getattr(options, "retry_dead", False))
-    return EXIT_DEAD_LETTERS if num_dead else 0
+    return work(load_config(options.config, options.overrides))
 
 
 def _evaluate_files(options: argparse.Namespace) -> int:
@@ -128,13 +164,12 @@ def _evaluate_files(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from raypipe.config import parse_config
     from raypipe.demo import demo_config, write_demo
-    from raypipe.workflow import run_step
 
     root = options.output / "data"
     config = parse_config(demo_config(root, options.output / "run") | {"seed": options.seed}, "demo")
     print(f"drawing clips of walkers, runners and people going the wrong way in {root}", flush=True)
     write_demo(root, options.seed)
-    return EXIT_DEAD_LETTERS if run_step("run", config, print) else 0
+    return do_step("run", config)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,11 @@ class RunSteps:
 
 @dataclass
 class ExtractResult:
-    """What an extraction did in this start, and what is in the run folder after it."""
+    """What an extraction did in this start, and what is in the run folder after it.
+
+    `seconds` are the stages' own, summed over segments. Of `wall_seconds`, `startup_seconds` went by before the first
+    segment began: connecting, probing the videos, starting the actors.
+    """
 
     catalogue: Catalogue
     num_segments: int = 0
@@ -201,7 +205,7 @@ def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
     if rows:
         # Longest first: what is left at the end is short.
         rows.sort(key=lambda row: (-len(row["frame_indices"]), row["video_id"], row["segment_index"]))
-        _run(config, folder, rows, result)
+        _run(config, folder, rows, result, began)
     result.dead = folder.read_dead()
     result.wall_seconds = time.monotonic() - began
     return result
@@ -228,24 +232,25 @@ def _bury_unreadable(folder: RunFolder, catalogue: Catalogue) -> None:
         folder.commit_dead(failure)
 
 
-def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], result: ExtractResult) -> None:
+def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], result: ExtractResult, began: float) -> None:
     connect(config.ray)
     session = new_session()
     dataset = dataset_of(config, folder, rows, session)
-    began = time.monotonic()
+    first_begun = float("inf")
     try:
         total = sum(row["stop_frame"] - row["start_frame"] for row in rows)
         with progress("extract", total) as advance:
             for done in dataset.iter_rows():
-                if not result.processed_frames:
-                    result.startup_seconds = time.monotonic() - began
                 span = done["stop_frame"] - done["start_frame"]
                 advance(span, dead=int(bool(done.get("is_dead"))))
                 result.processed_frames += span
                 result.num_objects += done["num_objects"]
-                for name, value in done.items():
-                    if name.startswith("seconds_") and value is not None:
-                        result.seconds[name.removeprefix("seconds_")] += value
+                seconds = {name: value for name, value in done.items() if name.startswith("seconds_") and value}
+                for name, value in seconds.items():
+                    result.seconds[name.removeprefix("seconds_")] += value
+                # By durations, because the clocks of two machines differ.
+                first_begun = min(first_begun, time.monotonic() - sum(seconds.values()))
+        result.startup_seconds = first_begun - began
     finally:
         folder.end_session(session)
 
