@@ -1,0 +1,290 @@
+"""Measures extraction: how much of the cores it uses, and whether its memory stays flat.
+
+python -m jobs.bench_extract                          generated clips of skewed lengths; 2 and 20 minutes of video
+python -m jobs.bench_extract --root DIR --boxes DIR   efficiency on a `folder` data set, with its boxes
+python -m jobs.bench_extract --quick                  the same on next to nothing, to see that it works
+
+Efficiency is the ideal time (the stages' own seconds, summed over all segments, over the cores) over the measured
+time, from the beginning of the first segment until the extraction has returned. Start-up is what comes before:
+connecting, probing the videos, starting the actors. Memory is the peak of the summed proportional set size (PSS) of
+the driver's process tree, sampled twice a second; clips are written before, every measurement has a fresh process.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from jobs.bench_motion import moving_textures
+from raypipe.config import RunConfig, parse_config
+from raypipe.demo import FPS, HEIGHT, WIDTH, write_video
+from raypipe.versions import versions
+
+MIN_EFFICIENCY, MAX_GROWTH = 0.75, 1.3
+SAMPLE_SECONDS = 0.5
+# Lengths of the generated clips fall as rank ** -SKEW: the longest is about four times the mean.
+SKEW = 0.7
+PARTS = ("driver", "actors", "ray")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is generated: clips and their mean length, and the two videos whose memory is compared."""
+
+    num_clips: int = 24
+    mean_frames: int = 250
+    short_seconds: float = 120.0
+    long_seconds: float = 1200.0
+
+
+QUICK = Sizes(num_clips=4, mean_frames=20, short_seconds=2.0, long_seconds=4.0)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One extraction: what `pipeline.ExtractResult` says of its time, and peak memory in bytes.
+
+    `peak_bytes` is the largest sum over all processes, `parts_bytes` each part's own peak: driver, actors, and the
+    rest of Ray (its servers and idle workers).
+    """
+
+    num_segments: int
+    num_frames: int
+    num_dead: int
+    seconds: dict[str, float]
+    wall_seconds: float
+    startup_seconds: float
+    peak_bytes: int
+    parts_bytes: dict[str, int]
+
+    def efficiency(self, cores: int) -> float:
+        """Return the ideal time over the measured time, without start-up."""
+        return sum(self.seconds.values()) / cores / (self.wall_seconds - self.startup_seconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the figures and what is asked of them, and write them as JSON where that is wanted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["efficiency", "memory"], help="measure only one of the two")
+    parser.add_argument("--root", help="a `folder` data set for the efficiency, instead of generated clips")
+    parser.add_argument("--boxes", help="its folder of boxes (default: sliding windows)")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="CPUs and actors (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a few frames only: the figures mean nothing")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds for each extraction (default: 900)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
+    arguments = parser.parse_args(argv)
+    sizes = QUICK if arguments.quick else Sizes()
+    document: dict[str, Any] = {"cores": arguments.cores, "sizes": asdict(sizes), "versions": versions()}
+    measure_at = partial(measure, cores=arguments.cores, timeout_seconds=arguments.timeout)
+    with tempfile.TemporaryDirectory() as directory:
+        if arguments.only != "memory":
+            root = arguments.root or str(write_clips(Path(directory) / "clips", sizes))
+            result = measure_at(root, Path(directory) / "clips_run", boxes_root=arguments.boxes)
+            document["efficiency"] = asdict(result) | {"efficiency": result.efficiency(arguments.cores)}
+            _print_efficiency(result, arguments.cores)
+        if arguments.only != "efficiency":
+            peaks = []
+            for name, seconds in (("short", sizes.short_seconds), ("long", sizes.long_seconds)):
+                root = str(write_long_video(Path(directory) / name, round(seconds * FPS)))
+                result = measure_at(root, Path(directory) / f"{name}_run")
+                peaks.append(result.peak_bytes)
+                document[name] = asdict(result)
+                _print_memory(seconds, result)
+            document["growth"] = peaks[1] / peaks[0]
+            print(f"memory: {document['growth']:.2f} times the peak of the short video; asked: at most {MAX_GROWTH}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+    return 0
+
+
+def _print_efficiency(result: Measurement, cores: int) -> None:
+    work = result.wall_seconds - result.startup_seconds
+    total = sum(result.seconds.values())
+    print(
+        f"extraction: {result.num_frames:,} frames in {result.num_segments:,} segments, {result.num_dead:,} dead; "
+        f"{result.wall_seconds:.1f} s = start-up {result.startup_seconds:.1f} s + work {work:.1f} s "
+        f"({result.num_frames / work:,.0f} frames/s)"
+    )
+    for name, seconds in result.seconds.items():
+        print(f"  {name:>8} {seconds:7.2f} s {seconds / result.num_frames * 1000:6.2f} ms a frame")
+    print(
+        f"efficiency: {total:.1f} s of stages / {cores} cores / {work:.1f} s = {result.efficiency(cores):.2f}; "
+        f"asked: at least {MIN_EFFICIENCY}; with start-up {total / cores / result.wall_seconds:.2f}"
+    )
+
+
+def _print_memory(seconds: float, result: Measurement) -> None:
+    parts = ", ".join(f"{name} {result.parts_bytes[name] / 2**20:,.0f}" for name in PARTS)
+    print(
+        f"memory: {seconds / 60:.2g} minutes, {result.num_segments:,} segments: peak "
+        f"{result.peak_bytes / 2**20:,.0f} MiB ({parts} at their own peaks), {result.wall_seconds:.0f} s"
+    )
+
+
+def skewed_lengths(num_clips: int, mean_frames: int) -> list[int]:
+    """Return the clips' numbers of frames, longest first; their mean is `mean_frames` but for rounding."""
+    weights = np.arange(1, num_clips + 1) ** -SKEW
+    return [max(1, round(length)) for length in (weights / weights.sum() * num_clips * mean_frames).tolist()]
+
+
+def write_clips(root: Path, sizes: Sizes) -> Path:
+    """Write generated clips of skewed lengths as a `folder` data set and return its root."""
+    for number, num_frames in enumerate(skewed_lengths(sizes.num_clips, sizes.mean_frames)):
+        # Names in the order of lengths would be sorted for the scheduler already.
+        split = "train" if number % 2 else "test"
+        (root / split).mkdir(parents=True, exist_ok=True)
+        name = f"{number * 7 % sizes.num_clips:03d}_{number:03d}.mp4"
+        write_video(root / split / name, islice(_endless_frames(number), num_frames))
+    return root
+
+
+def write_long_video(root: Path, num_frames: int) -> Path:
+    """Write one video of `num_frames` as a `folder` data set, frame by frame, and return its root."""
+    (root / "test").mkdir(parents=True)
+    write_video(root / "test" / "long.mp4", islice(_endless_frames(0), num_frames))
+    return root
+
+
+def _endless_frames(seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames, uint8 (H, W, 3), for ever: four seconds of moving figures, forwards and backwards."""
+    luma = moving_textures(4 * FPS, WIDTH, HEIGHT, seed)
+    while True:
+        for gray in (*luma, *luma[::-1]):
+            yield np.repeat(gray[..., None], 3, axis=2)
+
+
+def bench_config(root: str, output: Path, cores: int, boxes_root: str | None = None) -> RunConfig:
+    """Return the config of a measured run; without boxes, every frame has 20 windows of 64 pixels at 320x240."""
+    detector = {"kind": "boxes", "boxes_root": boxes_root}
+    windows = {"kind": "sliding_window", "window_pixels": 64, "window_step_pixels": 64}
+    document = {
+        "dataset": {"root": root},
+        "output": str(output),
+        "detector": detector if boxes_root else windows,
+        "ray": {"num_cpus": cores},
+    }
+    return parse_config(document, "bench_extract")
+
+
+def measure(
+    root: str, output: Path, *, cores: int, timeout_seconds: float, boxes_root: str | None = None
+) -> Measurement:
+    """Extract the features of a data set in a fresh process and return its times and peak memory.
+
+    Raises TimeoutError where it takes too long, RuntimeError where it fails.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    config = bench_config(root, output, cores, boxes_root)
+    process = context.Process(target=_extract_and_send, args=(config.model_dump(mode="json"), sender))
+    process.start()
+    sender.close()
+    with PeakMemory(process.pid or 0) as memory:
+        try:
+            if not receiver.poll(timeout_seconds):
+                raise TimeoutError(f"extraction of {root} takes more than {timeout_seconds:.0f} s")
+            times = receiver.recv()
+        except EOFError as error:
+            raise RuntimeError(f"extraction of {root} failed; its traceback is above") from error
+        finally:
+            memory.stop()
+            _end(process)
+    return Measurement(**times, peak_bytes=memory.peak_bytes, parts_bytes=memory.parts_bytes)
+
+
+def _extract_and_send(document: Mapping[str, Any], sender: Connection) -> None:
+    from raypipe.pipeline import extract
+
+    result = extract(RunConfig.model_validate(document))
+    sender.send(
+        {
+            "num_segments": result.num_segments,
+            "num_frames": result.processed_frames,
+            "num_dead": len(result.dead),
+            "seconds": dict(result.seconds),
+            "wall_seconds": result.wall_seconds,
+            "startup_seconds": result.startup_seconds,
+        }
+    )
+
+
+def _end(process: Any) -> None:
+    """Wait for a measured process; one that hangs is killed with all that it started."""
+    process.join(30)
+    if process.is_alive():
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.kill()
+        process.join()
+
+
+class PeakMemory:
+    """Samples the memory of a process and all below it in a thread, and keeps the peaks."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak_bytes = 0
+        self.parts_bytes = dict.fromkeys(PARTS, 0)
+        self._root = psutil.Process(pid)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take no more samples."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _sample_until_stopped(self) -> None:
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            self._sample()
+            self._stopped.wait(max(0.0, SAMPLE_SECONDS - (time.monotonic() - began)))
+
+    def _sample(self) -> None:
+        parts = dict.fromkeys(PARTS, 0)
+        with suppress(psutil.NoSuchProcess):
+            for process in (self._root, *self._root.children(recursive=True)):
+                # A process that ends meanwhile has no memory left to count.
+                with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    parts[self._part(process)] += _memory_bytes(process)
+        self.peak_bytes = max(self.peak_bytes, sum(parts.values()))
+        self.parts_bytes = {name: max(value, parts[name]) for name, value in self.parts_bytes.items()}
+
+    def _part(self, process: psutil.Process) -> str:
+        if process == self._root:
+            return "driver"
+        # Ray names an actor's process after its class, which is named after its steps.
+        return "actors" if "(decode" in " ".join(process.cmdline()) else "ray"
+
+
+def _memory_bytes(process: psutil.Process) -> int:
+    """Return a process's PSS, which counts shared memory once over all; its RSS where the system has no PSS."""
+    memory = process.memory_full_info()
+    return int(getattr(memory, "pss", memory.rss))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
