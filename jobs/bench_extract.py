@@ -8,6 +8,8 @@ Efficiency is the ideal time (the stages' own seconds, summed over all segments,
 time, from the beginning of the first segment until the extraction has returned. Start-up is what comes before:
 connecting, probing the videos, starting the actors. Memory is the peak of the summed proportional set size (PSS) of
 the driver's process tree, sampled twice a second; clips are written before, every measurement has a fresh process.
+What else runs on the machine lengthens the stages' seconds but not the gaps between them, and so flatters the
+efficiency: the load before the start is printed, and should be near nothing.
 """
 
 import argparse
@@ -84,12 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", help="a `folder` data set for the efficiency, instead of generated clips")
     parser.add_argument("--boxes", help="its folder of boxes (default: sliding windows)")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="CPUs and actors (default: all)")
-    parser.add_argument("--quick", action="store_true", help="a few frames only: the figures mean nothing")
+    parser.add_argument("--quick", action="store_true", help="a few frames: the figures mean nothing")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds for each extraction (default: 900)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
     arguments = parser.parse_args(argv)
     sizes = QUICK if arguments.quick else Sizes()
-    document: dict[str, Any] = {"cores": arguments.cores, "sizes": asdict(sizes), "versions": versions()}
+    load = psutil.getloadavg()[0]
+    print(f"{arguments.cores} cores, load {load:.1f} before the start")
+    document: dict[str, Any] = {"cores": arguments.cores, "load": load}
+    document |= {"sizes": asdict(sizes), "versions": versions()}
     measure_at = partial(measure, cores=arguments.cores, timeout_seconds=arguments.timeout)
     with tempfile.TemporaryDirectory() as directory:
         if arguments.only != "memory":
