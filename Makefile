@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help venv demo test test-slow lint format lock clean
+.PHONY: help venv demo test test-slow lint format hooks lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ lint: $(STAMP)  ## ruff, ruff format --check, mypy --strict
 format: $(STAMP)  ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(STAMP)  ## run lint before every commit (.pre-commit-config.yaml)
+	$(BIN)/pre-commit install
 
 lock: $(STAMP)  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --no-header --no-annotate --no-emit-index-url --no-emit-find-links --universal \
