@@ -43,7 +43,7 @@ def test_a_script_does_its_step_with_the_overridden_config(monkeypatch, config_f
     [
         ([], "--config FILE is needed"),
         (["--config", "absent.yaml"], "absent.yaml: No such file"),
-        (["--config", "run.yaml", "--set", "score.modle=knn"], "did you mean 'model'"),
+        (["--config", "run.yaml", "--set", "score.modle=knn"], "unknown key 'score.modle'"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, config_file, arguments, words):
