@@ -41,7 +41,7 @@ def test_a_script_does_its_step_with_the_overridden_config(monkeypatch, config_f
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "--config FILE is needed"),
+        ([], "needs --config FILE"),
         (["--config", "absent.yaml"], "absent.yaml: No such file"),
         (["--config", "run.yaml", "--set", "score.modle=knn"], "unknown key 'score.modle'"),
     ],
