@@ -1,0 +1,164 @@
+"""The Q-Former's three ways: queries on an image, text alone, and text on the queries' keys and values.
+
+The weights live in transformers' `Blip2QFormerModel`, which keeps no keys and values; so its layers are walked
+here. Under LAVIS's prefix mask a text token sees all queries and the text before it, while no query sees text.
+The queries' keys and values of every self-attention layer (the *prefix*) therefore come out of the pass that
+makes F^I, and a caption needs neither the image nor the ViT again. A text token takes no cross-attention and
+the text feed-forward: on the prefix it is plain BERT.
+
+Shapes: N objects, Q = N_q queries, S = S_d vision tokens, L text tokens, D = H_d, H heads of width d = D / H.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+from raypipe.models.blip2_config import Stage1Config
+
+
+class LanguageHead(nn.Module):
+    """BERT's masked-language head over word embeddings that it does not own (tied weights)."""
+
+    def __init__(self, config: Stage1Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden, config.hidden)
+        self.layer_norm = nn.LayerNorm(config.hidden, eps=1e-12)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def forward(self, hidden: Tensor, word_embeddings_VD: Tensor) -> Tensor:
+        """Return logits over the vocabulary, shape (..., V), for hidden states of shape (..., D)."""
+        return functional.linear(self.layer_norm(functional.gelu(self.dense(hidden))), word_embeddings_VD, self.bias)
+
+
+def build_qformer(config: Stage1Config) -> Any:
+    """Return transformers' Q-Former of these sizes, with the text feed-forward layers, uninitialised."""
+    return Blip2QFormerModel(
+        Blip2QFormerConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=config.intermediate,
+            hidden_act="gelu",
+            max_position_embeddings=config.max_position,
+            layer_norm_eps=1e-12,
+            pad_token_id=config.pad_id,
+            cross_attention_frequency=config.cross_attention_freq,
+            encoder_hidden_size=config.vit_width,
+            use_qformer_text_input=True,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def split_heads(hidden_NLD: Tensor, heads: int) -> Tensor:
+    """(N, L, D) -> (N, H, L, d)."""
+    return hidden_NLD.view(*hidden_NLD.shape[:2], heads, -1).transpose(1, 2)
+
+
+def merge_heads(context_NHLd: Tensor) -> Tensor:
+    """(N, H, L, d) -> (N, L, D)."""
+    return context_NHLd.transpose(1, 2).flatten(2)
+
+
+def _attend(attention: Any, hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """One attention block with its residual, on keys and values that are already split into heads."""
+    query = split_heads(attention.attention.query(hidden), keys.shape[1])
+    context = functional.scaled_dot_product_attention(
+        query, keys.to(query.dtype), values.to(query.dtype), attn_mask=mask
+    )
+    output: Tensor = attention.output(merge_heads(context), hidden)
+    return output
+
+
+def _keys_values(attention: Any, states_NLD: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    inner = attention.attention
+    return split_heads(inner.key(states_NLD), heads), split_heads(inner.value(states_NLD), heads)
+
+
+def query_pass(qformer: Any, query_tokens_1QD: Tensor, vision_NSV: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Return the image tokens F^I, (N, Q, D), and the prefix, (N, layers, 2, H, Q, d): keys and values.
+
+    Section 3.2 and Appendix C: queries attend to each other in every layer, and to H in those with cross-attention.
+    F^I is the last hidden state, unprojected and unnormalised.
+    """
+    hidden: Tensor = qformer.layernorm(query_tokens_1QD).expand(len(vision_NSV), -1, -1)
+    prefix = []
+    for layer in qformer.encoder.layer:
+        keys, values = _keys_values(layer.attention, hidden, heads)
+        prefix.append(torch.stack((keys, values), dim=1))
+        hidden = _attend(layer.attention, hidden, keys, values)
+        if layer.has_cross_attention:
+            hidden = _attend(layer.crossattention, hidden, *_keys_values(layer.crossattention, vision_NSV, heads))
+        hidden = layer.output_query(layer.intermediate_query(hidden), hidden)
+    return hidden, torch.stack(prefix, dim=1)
+
+
+def embed_text(qformer: Any, embeddings: Any, ids_NL: Tensor, first_position: int = 0) -> Tensor:
+    """Return the normalised sum of word and position embeddings, shape (N, L, D)."""
+    positions = embeddings.position_embeddings.weight[first_position : first_position + ids_NL.shape[1]]
+    normalised: Tensor = qformer.layernorm(embeddings.word_embeddings(ids_NL) + positions)
+    return normalised
+
+
+def text_pass(qformer: Any, hidden_NLD: Tensor, mask_NL: Tensor, heads: int, prefix: Tensor | None = None) -> Tensor:
+    """Return the last hidden states of text, shape (N, L, D).
+
+    Without a prefix, text attends to text both ways (F^T). With one, a token sees the prefix and the text up to
+    itself, as in captioning. Padding (mask 0) is never attended to.
+    """
+    keep = mask_NL.bool()[:, None, None, :]
+    if prefix is not None:
+        length = hidden_NLD.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=hidden_NLD.device).tril()
+        queries = torch.ones(len(keep), 1, length, prefix.shape[4], dtype=torch.bool, device=hidden_NLD.device)
+        keep = torch.cat((queries, keep & causal), dim=-1)
+    for index, layer in enumerate(qformer.encoder.layer):
+        keys, values = _keys_values(layer.attention, hidden_NLD, heads)
+        if prefix is not None:
+            keys = torch.cat((prefix[:, index, 0].to(keys.dtype), keys), dim=2)
+            values = torch.cat((prefix[:, index, 1].to(values.dtype), values), dim=2)
+        hidden_NLD = _attend(layer.attention, hidden_NLD, keys, values, keep)
+        hidden_NLD = layer.output(layer.intermediate(hidden_NLD), hidden_NLD)
+    return hidden_NLD
+
+
+class PrefixDecoder:
+    """Decodes text on the prefix one token at a time, with all keys and values cached. See `blip2_decoding`.
+
+    Rows are objects times beams, the beams of an object side by side. The cache is one block of fixed size; the
+    prefix in it is the same for all beams of an object, so only the text part moves when beams change places.
+    """
+
+    def __init__(
+        self, qformer: Any, embeddings: Any, head: LanguageHead, prefix: Tensor, num_beams: int, max_length: int
+    ) -> None:
+        self._qformer, self._embeddings, self._head = qformer, embeddings, head
+        num_objects, layers, _, heads, self._num_query, width = prefix.shape
+        shape = (layers, 2, num_objects * num_beams, heads, self._num_query + max_length, width)
+        self._cache = torch.empty(shape, dtype=prefix.dtype, device=prefix.device)
+        by_layer = prefix.permute(1, 2, 0, 3, 4, 5)
+        self._cache[..., : self._num_query, :] = by_layer.repeat_interleave(num_beams, dim=2)
+        self._length = 0
+
+    def step(self, tokens_R: Tensor) -> Tensor:
+        """Append one token to each row and return the logits of the next one, float32 (R, V)."""
+        hidden = embed_text(self._qformer, self._embeddings, tokens_R[:, None], self._length)
+        end = self._num_query + self._length + 1
+        for index, layer in enumerate(self._qformer.encoder.layer):
+            cache = self._cache[index, ..., :end, :]
+            keys, values = _keys_values(layer.attention, hidden, cache.shape[2])
+            cache[0, :, :, -1], cache[1, :, :, -1] = keys[:, :, 0], values[:, :, 0]
+            hidden = _attend(layer.attention, hidden, cache[0], cache[1])
+            hidden = layer.output(layer.intermediate(hidden), hidden)
+        self._length += 1
+        logits: Tensor = self._head(hidden[:, 0], self._embeddings.word_embeddings.weight)
+        return logits.float()
+
+    def reorder(self, rows_R: Tensor) -> None:
+        """Let row i go on from the text of row rows_R[i], which belongs to the same object."""
+        text = self._cache[..., self._num_query : self._num_query + self._length, :]
+        text.copy_(text.index_select(2, rows_R))
