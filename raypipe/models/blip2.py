@@ -140,7 +140,7 @@ class Blip2(nn.Module):
     @torch.inference_mode()
     def encode_images(self, pixels_N3HW: Tensor) -> ImageEncoding:
         """Return H, F^I and the caption prefix of normalised pixels, (N, 3, image_size, image_size)."""
-        pixels = self._pad(pixels_N3HW.to(self.device), self.config.num_query)
+        pixels = self._pad(pixels_N3HW.to(self.device), min(self.config.num_query, self.config.num_vision_tokens))
         hidden = vision_hidden(self.vision_model, pixels)
         with self._autocast():
             tokens, prefix = query_pass(self.qformer, self.query_tokens, hidden, self.config.heads)
@@ -175,7 +175,7 @@ class Blip2(nn.Module):
         Where the mask is 0 they mean nothing. Raises UserError where there is no language-model head.
         """
         head = self._head()
-        ids, mask, prefix = (tensor.to(self.device) for tensor in (ids_NL, mask_NL, prefix))
+        ids, mask, prefix = ids_NL.to(self.device), mask_NL.to(self.device), self._cast(prefix)
         with self._autocast():
             text = embed_text(self.qformer, self.embeddings, ids)
             hidden = text_pass(self.qformer, text, mask, self.config.heads, prefix)
@@ -196,7 +196,7 @@ class Blip2(nn.Module):
         count = len(prefix)
         if count == 0:
             return torch.zeros((0, rules.max_length), dtype=torch.int64, device=self.device)
-        padded = self._pad(prefix.to(self.device), 1)
+        padded = self._pad(self._cast(prefix), 1)
         with self._autocast():
             decoder = PrefixDecoder(self.qformer, self.embeddings, head, padded, rules.num_beams, rules.max_length)
             tokens = EndTokens(self.config.bos_id, self.config.sep_id, self.config.pad_id)
@@ -213,6 +213,10 @@ class Blip2(nn.Module):
         if self.device.type != "cpu" or not 0 < len(batch) < wanted:
             return batch
         return torch.cat((batch, batch[:1].expand(wanted - len(batch), *batch.shape[1:])))
+
+    def _cast(self, prefix: Tensor) -> Tensor:
+        """A prefix may have travelled as float16."""
+        return prefix.to(self.device, DTYPES[self.precision])
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         if self.precision == "fp32":

@@ -1,0 +1,319 @@
+"""The BLIP-2 weights on disk: convert what others publish, check the result, verify it against recorded outputs.
+
+A converted folder holds model.safetensors, config.json, vocab.txt (where a vocabulary was given) and
+manifest.json with the size and sha256 of every file, of the sources too. `Blip2.load` reads it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from raypipe.errors import UserError
+from raypipe.models.attention import cross_modality_attention, cross_modality_weights
+from raypipe.models.blip2 import CONFIG_FILE, NO_CAPTIONS, VOCAB_FILE, WEIGHTS_FILE, Blip2
+from raypipe.models.blip2_config import CLIP_VIT_L, PRETRAIN, PRETRAIN_VITL, CaptionRules, Stage1Config, read_config
+from raypipe.models.blip2_keys import vit_kind
+from raypipe.models.blip2_preprocess import crop_resize_normalise
+from raypipe.models.blip2_tokenizer import SentenceTokenizer, read_vocab
+from raypipe.models.blip2_weights import (
+    Translation,
+    huggingface_vocab,
+    prefix_vit,
+    read_huggingface,
+    read_tensors,
+    translate_lavis,
+)
+
+MANIFEST_FILE = "manifest.json"
+# Largest absolute differences from LAVIS that `verify` accepts in fp32; captions must be the same.
+TOLERANCES = {
+    "vision_hidden": 1e-5,
+    "image_tokens": 1e-5,
+    "text_hidden": 1e-5,
+    "text_cls": 1e-5,
+    "cos": 1e-5,
+    "cmam": 1e-5,
+    "lm_logits": 1e-4,
+}
+_GENERATED = re.compile(r"gen_b(\d+)_max(\d+)_min(\d+)")
+
+
+def convert_lavis(
+    qformer: Path, out: Path, *, vit: Path | None = None, config: Path | None = None, vocab: Path | None = None
+) -> list[str]:
+    """Convert LAVIS's blip2_pretrained file and its ViT file, or one LAVIS-format file with the ViT inside.
+
+    Without `config` the sizes are those of LAVIS's `pretrain` or `pretrain_vitL`, by the kind of ViT; a JSON
+    beside the checkpoint with its name is used where there is one, and so is a vocab.txt. Returns lines that say
+    what was done. Raises UserError naming file and keys.
+    """
+    notes = []
+    state = read_tensors(qformer)
+    vit_state = prefix_vit(read_tensors(vit)) if vit else None
+    kind = vit_kind(state if vit_state is None else vit_state)
+    if kind is None:
+        place = f"{vit}: holds" if vit else f"{qformer}: holds"
+        raise UserError(f"{place} no ViT of BLIP-2; LAVIS publishes it apart: give --vit eva_vit_g.pth or clip_vit_L.pth")
+    config = config or _beside(qformer, ".json")
+    if config:
+        sizes, ignored = read_config(config)
+        notes.append(f"sizes from {config}" + (f"; not used: {', '.join(ignored)}" if ignored else ""))
+    else:
+        sizes = PRETRAIN_VITL if kind == CLIP_VIT_L else PRETRAIN
+        notes.append(f"sizes of LAVIS's {'pretrain_vitL' if kind == CLIP_VIT_L else 'pretrain'}")
+    if sizes.vit != kind:
+        raise UserError(f"{vit or qformer}: holds a {kind} ViT, the config says {sizes.vit}")
+    where = f"{qformer} and {vit}" if vit else str(qformer)
+    translation = translate_lavis(state, replace(sizes, can_caption=True), where, vit_state)
+    words, word_note = _words(vocab, qformer.parent / VOCAB_FILE, sizes)
+    return _write(out, translation, words, [path for path in (qformer, vit) if path], [*notes, word_note])
+
+
+def convert_huggingface(folder: Path, out: Path, *, vocab: Path | None = None) -> list[str]:
+    """Convert a Hugging Face `blip2-itm-*` folder, which cannot caption. Returns lines that say what was done.
+
+    Raises UserError naming file and keys.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    translation = read_huggingface(folder)
+    words = None if vocab or (folder / VOCAB_FILE).exists() else huggingface_vocab(folder)
+    # Word pieces that Hugging Face added behind the vocabulary start with [DEC].
+    words, note = (
+        (words[: translation.config.bos_id], "vocabulary from tokenizer.json")
+        if words
+        else _words(vocab, folder / VOCAB_FILE, translation.config)
+    )
+    return _write(out, translation, words, [], [note, NO_CAPTIONS])
+
+
+def check(folder: Path) -> list[str]:
+    """Compare a converted folder with its manifest, load it and caption one generated picture.
+
+    Returns lines to print. Raises UserError naming the file that is missing or changed.
+    """
+    manifest = _read_manifest(folder / MANIFEST_FILE)
+    for name, recorded in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: is missing; {MANIFEST_FILE} lists it")
+        if describe_file(path) != recorded:
+            raise UserError(f"{path}: is not the file that was converted: size or sha256 differ from {MANIFEST_FILE}")
+    model = Blip2.load(folder)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    encoding = model.encode_images(_generated_picture(model.config.image_size))
+    tokens = encoding.image_tokens
+    lines = [
+        f"files as in {MANIFEST_FILE}: {', '.join(manifest['files'])}",
+        f"{model.config.vit}, {parameters / 1e6:.1f} million parameters, image tokens {tuple(tokens.shape[1:])}, "
+        f"mean length {tokens.norm(dim=-1).mean():.3f}",
+    ]
+    if model.lm_head is None:
+        return [*lines, NO_CAPTIONS]
+    rules = CaptionRules(max_length=min(CaptionRules().max_length, model.config.max_position))
+    if model.tokenizer is None:
+        ids = model.caption_ids(encoding.prefix, rules)[0].tolist()
+        return [*lines, f"caption of a generated picture, as ids for want of a vocab.txt: {ids}"]
+    caption = model.caption(encoding.prefix, rules)[0]
+    pattern = cross_modality_attention(model.embed_sentences([caption]), tokens)
+    return [*lines, f"caption of a generated picture: {caption!r}", f"its G has length {pattern.norm():.3f}"]
+
+
+def verify(folder: Path, reference: Path, device: str = "cpu") -> dict[str, Any]:
+    """Recompute the outputs recorded in an .npz and return the largest absolute difference of each.
+
+    `reference` holds inputs (images, text_ids, text_mask, lm_input_ids) and any of the outputs in `TOLERANCES`,
+    and `gen_b<beams>_max<length>_min<length>`. LM logits are compared where the mask is 1, captions up to their
+    [SEP]; a caption case counts the captions that differ. Returns {"passed", "outputs": {name:
+    {"largest_difference", "tolerance", "passed"}}}; a difference that is not finite is None and has not passed.
+    Raises UserError naming what is missing or does not fit the model.
+    """
+    arrays = _read_reference(reference)
+    model = Blip2.load(folder, device)
+    outputs = {}
+    for name, difference in _differences(model, arrays, reference):
+        tolerance = TOLERANCES.get(name, 0.0)
+        outputs[name] = {
+            "largest_difference": difference if np.isfinite(difference) else None,
+            "tolerance": tolerance,
+            "passed": bool(difference <= tolerance),
+        }
+    if not outputs:
+        raise UserError(f"{reference}: holds no recorded output, expected any of {', '.join(TOLERANCES)}, gen_b*")
+    return {"passed": all(output["passed"] for output in outputs.values()), "outputs": outputs}
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Return the size in bytes and the sha256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _write(
+    out: Path, translation: Translation, vocab: list[str] | None, sources: list[Path], notes: list[str]
+) -> list[str]:
+    # A folder with other things in it is not ours to write into.
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).exists())):
+        raise UserError(f"{out}: is there already and is not a folder that was converted before; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST_FILE, VOCAB_FILE):
+        (out / name).unlink(missing_ok=True)
+    with _replacing(out / WEIGHTS_FILE) as path:
+        save_file({name: tensor.contiguous() for name, tensor in translation.weights.items()}, path)
+    with _replacing(out / CONFIG_FILE) as path:
+        path.write_text(translation.config.to_json(), encoding="utf-8")
+    names = [WEIGHTS_FILE, CONFIG_FILE]
+    if vocab is not None:
+        with _replacing(out / VOCAB_FILE) as path:
+            path.write_text("".join(f"{word}\n" for word in vocab), encoding="utf-8", newline="\n")
+        names.append(VOCAB_FILE)
+    manifest = {
+        "files": {name: describe_file(out / name) for name in names},
+        "sources": {path.name: describe_file(path) for path in sources},
+        "dropped_keys": translation.dropped,
+    }
+    # Last: a folder with a manifest is complete.
+    with _replacing(out / MANIFEST_FILE) as path:
+        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    used = f"{len(translation.weights)} weights, left out on purpose: {', '.join(translation.dropped) or 'nothing'}"
+    return [*notes, used, f"wrote {out}: {', '.join([*names, MANIFEST_FILE])}"]
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` that takes its place once it is written in full."""
+    partial = path.with_name(f"{path.name}.partial")
+    yield partial
+    os.replace(partial, path)
+
+
+def _words(vocab: Path | None, beside: Path, config: Stage1Config) -> tuple[list[str] | None, str]:
+    """Return the vocabulary that belongs to the config, and a line that says which."""
+    path = vocab or beside
+    if vocab is None and not beside.is_file():
+        return None, "no vocab.txt: captions come as ids only; give --vocab (bert-base-uncased's for LAVIS's weights)"
+    words = read_vocab(path)
+    try:
+        SentenceTokenizer(words, config)
+    except ValueError as error:
+        if vocab:
+            raise UserError(f"{path}: {error}") from error
+        return None, f"left {path} aside: {error}"
+    return words, f"vocabulary from {path}"
+
+
+def _beside(checkpoint: Path, suffix: str) -> Path | None:
+    stem = checkpoint.name.removesuffix(checkpoint.suffix).removesuffix(".lavis")
+    path = checkpoint.with_name(stem + suffix)
+    return path if path.is_file() else None
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read; is this a folder that `raypipe weights convert` wrote?") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON ({error})") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise UserError(f"{path}: is no manifest of converted weights")
+    return manifest
+
+
+def _read_reference(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
+
+
+def _differences(model: Blip2, arrays: dict[str, NDArray[Any]], path: Path) -> Iterator[tuple[str, float]]:
+    """Yield (output, largest difference) for every recorded output, in the order of the computation."""
+    config = model.config
+    images = _input(arrays, "images", path)
+    if images.shape[1:] != (3, config.image_size, config.image_size):
+        raise UserError(f"{path}: images are {tuple(images.shape)}, the model's are 3 x {config.image_size} squared")
+    encoding = model.encode_images(images.float())
+    yield from _compare(arrays, path, vision_hidden=encoding.vision_hidden, image_tokens=encoding.image_tokens)
+    if arrays.keys() & {"text_hidden", "text_cls", "cos", "cmam"}:
+        text = model.encode_text(_ids(arrays, "text_ids", path, config), _input(arrays, "text_mask", path))
+        yield from _compare(arrays, path, text_hidden=text, text_cls=text[:, 0])
+        if arrays.keys() & {"cos", "cmam"}:
+            pair = (text[:, 0], encoding.image_tokens)
+            yield from _compare(arrays, path, cos=cross_modality_weights(*pair), cmam=cross_modality_attention(*pair))
+    if "lm_logits" in arrays:
+        mask = _input(arrays, "text_mask", path)
+        logits = model.lm_logits(_ids(arrays, "lm_input_ids", path, config), mask, encoding.prefix)
+        yield from _compare(arrays, path, mask.bool(), lm_logits=logits)
+    for name in sorted(arrays):
+        if matched := _GENERATED.fullmatch(name):
+            beams, longest, shortest = (int(number) for number in matched.groups())
+            try:
+                ids = model.caption_ids(encoding.prefix, CaptionRules(beams, longest, shortest))
+            except ValueError as error:
+                raise UserError(f"{path}: {name} cannot be generated: {error}") from error
+            recorded = torch.from_numpy(arrays[name])
+            if len(recorded) != len(ids):
+                raise UserError(f"{path}: {name} has {len(recorded)} rows for {len(ids)} images")
+            ours, theirs = (_up_to_end(rows, config.sep_id) for rows in (ids.cpu(), recorded))
+            yield name, float(sum(a != b for a, b in zip(ours, theirs, strict=True)))
+
+
+def _compare(
+    arrays: dict[str, NDArray[Any]], path: Path, mask: Tensor | None = None, **outputs: Tensor
+) -> Iterator[tuple[str, float]]:
+    for name, output in outputs.items():
+        if name not in arrays:
+            continue
+        recorded = torch.from_numpy(arrays[name])
+        if recorded.shape != output.shape:
+            raise UserError(f"{path}: {name} is {tuple(recorded.shape)}, the model gives {tuple(output.shape)}")
+        difference = (output.cpu().double() - recorded.double()).abs()
+        yield name, float((difference if mask is None else difference[mask]).max())
+
+
+def _input(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Tensor:
+    if name not in arrays:
+        raise UserError(f"{path}: holds no {name}, from which the outputs are recomputed")
+    return torch.from_numpy(arrays[name])
+
+
+def _ids(arrays: dict[str, NDArray[Any]], name: str, path: Path, config: Stage1Config) -> Tensor:
+    ids = _input(arrays, name, path)
+    if ids.ndim != 2 or ids.min() < 0 or ids.max() >= config.vocab_size or ids.shape[1] > config.max_position:
+        raise UserError(
+            f"{path}: {name} of shape {tuple(ids.shape)} does not fit a vocabulary of {config.vocab_size} and "
+            f"{config.max_position} positions"
+        )
+    return ids
+
+
+def _up_to_end(ids: Tensor, end: int) -> list[list[int]]:
+    """Return each row up to its first [SEP]: files differ in how wide they pad."""
+    rows = ids.tolist()
+    return [row[: row.index(end) + 1] if end in row else row for row in rows]
+
+
+def _generated_picture(size: int) -> Tensor:
+    """Return one picture of a dark figure before a wall on a street, as pixels of the ViT, (1, 3, size, size)."""
+    picture = np.empty((240, 320, 3), dtype=np.uint8)
+    picture[:140], picture[140:] = (150, 170, 190), (110, 105, 100)
+    picture[60:190, 140:180] = (40, 40, 70)
+    picture[35:62, 147:173] = (200, 160, 130)
+    frames = torch.from_numpy(picture)[None]
+    return crop_resize_normalise(frames, torch.tensor([0]), torch.tensor([[0, 0, 320, 240]]), size)
