@@ -1,4 +1,4 @@
-"""The BLIP-2 weights on disk: convert what others publish, check the result, verify it against recorded outputs.
+"""The BLIP-2 weights on disk: convert what others publish, and check the result.
 
 A converted folder holds model.safetensors, config.json, vocab.txt (where a vocabulary was given) and
 manifest.json with the size and sha256 of every file, of the sources too. `Blip2.load` reads it.
@@ -7,9 +7,6 @@ manifest.json with the size and sha256 of every file, of the sources too. `Blip2
 import contextlib
 import hashlib
 import json
-import os
-import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
 from raypipe.errors import UserError
-from raypipe.models.attention import cross_modality_attention, cross_modality_weights
+from raypipe.models.attention import cross_modality_attention
 from raypipe.models.blip2 import CONFIG_FILE, NO_CAPTIONS, VOCAB_FILE, WEIGHTS_FILE, Blip2
 from raypipe.models.blip2_config import CLIP_VIT_L, PRETRAIN, PRETRAIN_VITL, CaptionRules, Stage1Config, read_config
 from raypipe.models.blip2_keys import vit_kind
@@ -38,17 +34,6 @@ from raypipe.models.blip2_weights import (
 )
 
 MANIFEST_FILE = "manifest.json"
-# Largest absolute differences from LAVIS that `verify` accepts in fp32; captions must be the same.
-TOLERANCES = {
-    "vision_hidden": 1e-5,
-    "image_tokens": 1e-5,
-    "text_hidden": 1e-5,
-    "text_cls": 1e-5,
-    "cos": 1e-5,
-    "cmam": 1e-5,
-    "lm_logits": 1e-4,
-}
-_GENERATED = re.compile(r"gen_b(\d+)_max(\d+)_min(\d+)")
 
 
 def convert_lavis(
@@ -66,7 +51,9 @@ def convert_lavis(
     kind = vit_kind(state if vit_state is None else vit_state)
     if kind is None:
         place = f"{vit}: holds" if vit else f"{qformer}: holds"
-        raise UserError(f"{place} no ViT of BLIP-2; LAVIS publishes it apart: give --vit eva_vit_g.pth or clip_vit_L.pth")
+        raise UserError(
+            f"{place} no ViT of BLIP-2; LAVIS publishes it apart: give --vit eva_vit_g.pth or clip_vit_L.pth"
+        )
     config = config or _beside(qformer, ".json")
     if config:
         sizes, ignored = read_config(config)
@@ -132,30 +119,6 @@ def check(folder: Path) -> list[str]:
     return [*lines, f"caption of a generated picture: {caption!r}", f"its G has length {pattern.norm():.3f}"]
 
 
-def verify(folder: Path, reference: Path, device: str = "cpu") -> dict[str, Any]:
-    """Recompute the outputs recorded in an .npz and return the largest absolute difference of each.
-
-    `reference` holds inputs (images, text_ids, text_mask, lm_input_ids) and any of the outputs in `TOLERANCES`,
-    and `gen_b<beams>_max<length>_min<length>`. LM logits are compared where the mask is 1, captions up to their
-    [SEP]; a caption case counts the captions that differ. Returns {"passed", "outputs": {name:
-    {"largest_difference", "tolerance", "passed"}}}; a difference that is not finite is None and has not passed.
-    Raises UserError naming what is missing or does not fit the model.
-    """
-    arrays = _read_reference(reference)
-    model = Blip2.load(folder, device)
-    outputs = {}
-    for name, difference in _differences(model, arrays, reference):
-        tolerance = TOLERANCES.get(name, 0.0)
-        outputs[name] = {
-            "largest_difference": difference if np.isfinite(difference) else None,
-            "tolerance": tolerance,
-            "passed": bool(difference <= tolerance),
-        }
-    if not outputs:
-        raise UserError(f"{reference}: holds no recorded output, expected any of {', '.join(TOLERANCES)}, gen_b*")
-    return {"passed": all(output["passed"] for output in outputs.values()), "outputs": outputs}
-
-
 def describe_file(path: Path) -> dict[str, Any]:
     """Return the size in bytes and the sha256 of a file."""
     with path.open("rb") as file:
@@ -198,7 +161,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` that takes its place once it is written in full."""
     partial = path.with_name(f"{path.name}.partial")
     yield partial
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _words(vocab: Path | None, beside: Path, config: Stage1Config) -> tuple[list[str] | None, str]:
@@ -232,81 +195,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise UserError(f"{path}: is no manifest of converted weights")
     return manifest
-
-
-def _read_reference(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read as an .npz of arrays ({error})") from error
-
-
-def _differences(model: Blip2, arrays: dict[str, NDArray[Any]], path: Path) -> Iterator[tuple[str, float]]:
-    """Yield (output, largest difference) for every recorded output, in the order of the computation."""
-    config = model.config
-    images = _input(arrays, "images", path)
-    if images.shape[1:] != (3, config.image_size, config.image_size):
-        raise UserError(f"{path}: images are {tuple(images.shape)}, the model's are 3 x {config.image_size} squared")
-    encoding = model.encode_images(images.float())
-    yield from _compare(arrays, path, vision_hidden=encoding.vision_hidden, image_tokens=encoding.image_tokens)
-    if arrays.keys() & {"text_hidden", "text_cls", "cos", "cmam"}:
-        text = model.encode_text(_ids(arrays, "text_ids", path, config), _input(arrays, "text_mask", path))
-        yield from _compare(arrays, path, text_hidden=text, text_cls=text[:, 0])
-        if arrays.keys() & {"cos", "cmam"}:
-            pair = (text[:, 0], encoding.image_tokens)
-            yield from _compare(arrays, path, cos=cross_modality_weights(*pair), cmam=cross_modality_attention(*pair))
-    if "lm_logits" in arrays:
-        mask = _input(arrays, "text_mask", path)
-        logits = model.lm_logits(_ids(arrays, "lm_input_ids", path, config), mask, encoding.prefix)
-        yield from _compare(arrays, path, mask.bool(), lm_logits=logits)
-    for name in sorted(arrays):
-        if matched := _GENERATED.fullmatch(name):
-            beams, longest, shortest = (int(number) for number in matched.groups())
-            try:
-                ids = model.caption_ids(encoding.prefix, CaptionRules(beams, longest, shortest))
-            except ValueError as error:
-                raise UserError(f"{path}: {name} cannot be generated: {error}") from error
-            recorded = torch.from_numpy(arrays[name])
-            if len(recorded) != len(ids):
-                raise UserError(f"{path}: {name} has {len(recorded)} rows for {len(ids)} images")
-            ours, theirs = (_up_to_end(rows, config.sep_id) for rows in (ids.cpu(), recorded))
-            yield name, float(sum(a != b for a, b in zip(ours, theirs, strict=True)))
-
-
-def _compare(
-    arrays: dict[str, NDArray[Any]], path: Path, mask: Tensor | None = None, **outputs: Tensor
-) -> Iterator[tuple[str, float]]:
-    for name, output in outputs.items():
-        if name not in arrays:
-            continue
-        recorded = torch.from_numpy(arrays[name])
-        if recorded.shape != output.shape:
-            raise UserError(f"{path}: {name} is {tuple(recorded.shape)}, the model gives {tuple(output.shape)}")
-        difference = (output.cpu().double() - recorded.double()).abs()
-        yield name, float((difference if mask is None else difference[mask]).max())
-
-
-def _input(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Tensor:
-    if name not in arrays:
-        raise UserError(f"{path}: holds no {name}, from which the outputs are recomputed")
-    return torch.from_numpy(arrays[name])
-
-
-def _ids(arrays: dict[str, NDArray[Any]], name: str, path: Path, config: Stage1Config) -> Tensor:
-    ids = _input(arrays, name, path)
-    if ids.ndim != 2 or ids.min() < 0 or ids.max() >= config.vocab_size or ids.shape[1] > config.max_position:
-        raise UserError(
-            f"{path}: {name} of shape {tuple(ids.shape)} does not fit a vocabulary of {config.vocab_size} and "
-            f"{config.max_position} positions"
-        )
-    return ids
-
-
-def _up_to_end(ids: Tensor, end: int) -> list[list[int]]:
-    """Return each row up to its first [SEP]: files differ in how wide they pad."""
-    rows = ids.tolist()
-    return [row[: row.index(end) + 1] if end in row else row for row in rows]
 
 
 def _generated_picture(size: int) -> Tensor:

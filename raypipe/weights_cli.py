@@ -81,7 +81,7 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from raypipe.weights import verify
+    from raypipe.weights_verify import verify
 
     result = verify(args.folder, args.reference, args.device)
     _say(f"{'output':<24}{'largest difference':>20}{'tolerance':>12}")

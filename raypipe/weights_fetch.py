@@ -5,7 +5,6 @@ Needs no torch. Broken downloads go on where they stopped; a file takes its name
 
 import hashlib
 import http.client
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -45,7 +44,9 @@ OFFICIAL = {
         _VOCAB,
     ),
     "vitl": (
-        OfficialFile("blip2_pretrained_vitL.pth", f"{_LAVIS}/blip2_pretrained_vitL.pth", "Q-Former and head, for ViT-L"),
+        OfficialFile(
+            "blip2_pretrained_vitL.pth", f"{_LAVIS}/blip2_pretrained_vitL.pth", "Q-Former and head, for ViT-L"
+        ),
         OfficialFile("clip_vit_L.pth", f"{_LAVIS}/clip_vit_L.pth", "CLIP ViT-L"),
         _VOCAB,
     ),
@@ -117,5 +118,5 @@ def _download(url: str, path: Path) -> None:
                 file.write(block)
     if partial.stat().st_size != expected:
         raise ConnectionError(f"broke off at {partial.stat().st_size} of {expected} bytes; run it again to go on")
-    os.replace(partial, path)
+    partial.replace(path)
     tag_path.unlink(missing_ok=True)

@@ -137,15 +137,24 @@ class Blip2(nn.Module):
                     module.to(DTYPES[precision])
         return self
 
+    def compile_images(self) -> Self:
+        """Compile the image pass; every batch size then costs a compilation, so callers keep to a few."""
+        self._image_pass = torch.compile(self._image_pass, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
+        return self
+
     @torch.inference_mode()
     def encode_images(self, pixels_N3HW: Tensor) -> ImageEncoding:
         """Return H, F^I and the caption prefix of normalised pixels, (N, 3, image_size, image_size)."""
-        pixels = self._pad(pixels_N3HW.to(self.device), min(self.config.num_query, self.config.num_vision_tokens))
-        hidden = vision_hidden(self.vision_model, pixels)
+        rows_per_image = min(self.config.num_query, self.config.num_vision_tokens)
+        hidden, tokens, prefix = self._image_pass(self._pad(pixels_N3HW.to(self.device), rows_per_image))
+        count = len(pixels_N3HW)
+        return ImageEncoding(hidden[:count], tokens[:count], prefix[:count])
+
+    def _image_pass(self, pixels_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = vision_hidden(self.vision_model, pixels_N3HW)
         with self._autocast():
             tokens, prefix = query_pass(self.qformer, self.query_tokens, hidden, self.config.heads)
-        count = len(pixels_N3HW)
-        return ImageEncoding(hidden[:count], tokens[:count].float(), prefix[:count])
+        return hidden, tokens.float(), prefix
 
     @torch.inference_mode()
     def encode_text(self, ids_NL: Tensor, mask_NL: Tensor) -> Tensor:

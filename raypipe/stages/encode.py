@@ -1,0 +1,205 @@
+"""Boxes of a segment to image tokens: crop, ViT, Q-Former. Stage 1, Section 3.2.
+
+Where captions come from. A caption is decoded on the queries' keys and values, which exist only inside the pass
+that makes the tokens and cannot be had from the tokens. So that nobody runs the ViT a second time, this stage
+offers three outputs:
+
+* `tokens`: F^I alone, 49 kB an object. For runs without text features.
+* `captions`: this stage decodes the captions too and adds their words. The right choice wherever a row travels
+  to another process afterwards (the staged layout): words cost nothing to move.
+* `prefix`: adds the keys and values as float16, 1.2 MB an object, 24 times the tokens. For a caption stage in
+  the same process (the fused layout) that decides itself which objects it captions, and how.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from raypipe.errors import SchemaError, UserError
+from raypipe.models.blip2 import NO_CAPTIONS, Blip2, Precision
+from raypipe.models.blip2_config import CaptionRules, Stage1Config
+from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
+from raypipe.schema import DECODED, DETECTED, ArrayField, check_row
+
+logger = logging.getLogger(__name__)
+
+ENCODE_INPUT: dict[str, type | ArrayField] = {
+    "width": int,
+    "height": int,
+    "frames": DECODED["frames"],
+    "frame_offset": DETECTED["frame_offset"],
+    "boxes": DETECTED["boxes"],
+}
+# Boxes come clipped to the frame; this much is forgiven to the arithmetic of clipping and scaling, in pixels.
+_SLACK_PIXELS = 1e-3
+# A compiled pass runs at the batch size and at this many halvings of it, so that a short last batch is not
+# padded to the full size; torch compiles each size once.
+_COMPILED_HALVINGS = 3
+
+
+class EncodeConfig(BaseModel):
+    """How objects are encoded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path = Field(description="folder that `raypipe weights convert` wrote")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the GPU where there is one")
+    precision: Precision = Field("fp32", description="bf16 or fp16 on a GPU; fp32 equals LAVIS")
+    compile: bool = Field(False, description="compile the image pass: minutes at the start, faster afterwards")
+    microbatch_bytes: int = Field(4 << 30, gt=0, description="memory that the activations of one batch may take")
+    box_expansion: float = Field(
+        0.5, ge=0, description="share of a box's width and height that is added on every side; 0 for sliding windows"
+    )
+    output: Literal["tokens", "prefix", "captions"] = Field("tokens", description="see the module")
+    caption_rules: CaptionRules = CaptionRules()
+
+
+class EncodeObjects:
+    """Adds the image tokens of every object of a segment to its row.
+
+    Needs `frames` (uint8, possibly a scaled-down copy of the source), `width` and `height` of the source, `boxes`
+    in source pixels, unexpanded, and `frame_offset`. Adds `tokens`, float16 (N, N_q, H_d), and by
+    `EncodeConfig.output` either `caption`, N strings, or `prefix`, float16 (N, layers, 2, heads, N_q,
+    H_d / heads). An empty segment passes through with arrays of length 0.
+
+    Batches are bounded by bytes, not by objects. Where memory runs out all the same, the batch is halved for good
+    and the work goes on; that is logged once. Raises SchemaError for rows and boxes that do not conform, naming
+    frame and box, UserError for weights that cannot do what is asked, FloatingPointError when tokens overflow.
+    """
+
+    def __init__(self, config: EncodeConfig) -> None:
+        self.config = config
+        device = config.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = Blip2.load(config.weights, device, config.precision)
+        if config.output != "tokens" and self.model.lm_head is None:
+            raise UserError(f"{config.weights}: {NO_CAPTIONS}")
+        if config.compile:
+            self.model.compile_images()
+        per_crop = bytes_per_crop(self.model.config, config)
+        self.batch_size = max(1, config.microbatch_bytes // per_crop)
+        self._told_about_memory = False
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the row with the tokens of its objects, see the class."""
+        check_row(row, ENCODE_INPUT, "encode")
+        check_boxes(row)
+        boxes: NDArray[np.float32] = row["boxes"]
+        frames: NDArray[np.uint8] = row["frames"]
+        sizes = ((row["width"], row["height"]), (frames.shape[2], frames.shape[1]))
+        rectangles = torch.from_numpy(crop_rectangles(boxes, *sizes, self.config.box_expansion))
+        # Only frames that hold an object go to the device.
+        used, offsets = np.unique(row["frame_offset"], return_inverse=True)
+        on_device = torch.from_numpy(frames[used]).to(self.model.device)
+        outputs = self._empty_outputs(len(boxes))
+        first = 0
+        while first < len(boxes):
+            batch = slice(first, first + min(self.batch_size, len(boxes) - first))
+            part = self._encode_or_halve(on_device, torch.from_numpy(offsets[batch]), rectangles[batch])
+            if part is not None:
+                for name, values in part.items():
+                    outputs[name][batch] = values
+                first = batch.stop
+        return row | outputs
+
+    def _encode_or_halve(self, frames: Tensor, offsets: Tensor, rectangles: Tensor) -> dict[str, Any] | None:
+        """Encode one batch; on lack of memory return None and halve the batch size."""
+        try:
+            return self._encode(frames, offsets, rectangles)
+        except torch.OutOfMemoryError:
+            if len(offsets) == 1:
+                raise
+            self.batch_size = len(offsets) // 2
+        # Outside the handler, whose traceback holds the batch's tensors.
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if not self._told_about_memory:
+            logger.warning(
+                "encode: %d crops at once do not fit into memory; going on with %d or fewer. A smaller "
+                "microbatch_bytes than %d avoids the failed attempt.",
+                len(offsets),
+                self.batch_size,
+                self.config.microbatch_bytes,
+            )
+            self._told_about_memory = True
+        return None
+
+    def _encode(self, frames: Tensor, offsets: Tensor, rectangles: Tensor) -> dict[str, Any]:
+        count = len(offsets)
+        pixels = crop_resize_normalise(frames, offsets, rectangles, self.model.config.image_size)
+        encoding = self.model.encode_images(self._pad_to_compiled(pixels))
+        tokens, prefix = encoding.image_tokens[:count], encoding.prefix[:count]
+        if not torch.isfinite(tokens).all():
+            raise FloatingPointError(f"encode: image tokens are not finite at precision {self.config.precision}")
+        outputs: dict[str, Any] = {"tokens": tokens.half().cpu().numpy()}
+        if self.config.output == "prefix":
+            outputs["prefix"] = prefix.half().cpu().numpy()
+        elif self.config.output == "captions":
+            outputs["caption"] = self.model.caption(prefix, self.config.caption_rules)
+        return outputs
+
+    def _pad_to_compiled(self, pixels: Tensor) -> Tensor:
+        """Repeat the last crop until the batch has one of the few sizes that are compiled."""
+        if not self.config.compile:
+            return pixels
+        sizes = [max(1, self.batch_size >> halvings) for halvings in range(_COMPILED_HALVINGS + 1)]
+        size = min(size for size in sizes if size >= len(pixels))
+        return torch.cat((pixels, pixels[-1:].expand(size - len(pixels), *pixels.shape[1:])))
+
+    def _empty_outputs(self, count: int) -> dict[str, Any]:
+        sizes = self.model.config
+        outputs: dict[str, Any] = {"tokens": np.empty((count, sizes.num_query, sizes.hidden), dtype=np.float16)}
+        if self.config.output == "prefix":
+            shape = (count, sizes.layers, 2, sizes.heads, sizes.num_query, sizes.hidden // sizes.heads)
+            outputs["prefix"] = np.empty(shape, dtype=np.float16)
+        elif self.config.output == "captions":
+            outputs["caption"] = np.empty(count, dtype=object)
+        return outputs
+
+
+def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig) -> int:
+    """Return what one crop of a batch takes at the peak, in bytes: an upper estimate from the sizes.
+
+    The widest point of a ViT block (residual, normalised input, and the larger of q, k, v with their result or
+    the feed-forward layer before and after its activation), H, one layer's cross-attention keys and values, the
+    prefix twice (gathered, then stacked) and, where this stage captions, the decoder's cache and logits.
+    """
+    element = 4 if config.precision == "fp32" else 2
+    tokens, width = sizes.num_vision_tokens, sizes.vit_width
+    block = tokens * (2 * width + max(4 * width, 2 * sizes.vit_intermediate)) * element
+    vision = tokens * width * element + 2 * tokens * sizes.hidden * element
+    prefix = 2 * (sizes.layers * 2 * sizes.num_query * sizes.hidden) * element
+    total = block + vision + prefix + 2 * 3 * sizes.image_size**2 * 4
+    if config.output == "captions":
+        beams, longest = config.caption_rules.num_beams, config.caption_rules.max_length
+        cache = beams * sizes.layers * 2 * (sizes.num_query + 2 * longest) * sizes.hidden * element
+        total += cache + 3 * beams * sizes.vocab_size * 4
+    return total
+
+
+def check_boxes(row: dict[str, Any]) -> None:
+    """Refuse boxes without area or outside the source's frame. Raises SchemaError naming frame and box."""
+    boxes, offsets = row["boxes"].astype(np.float64), row["frame_offset"]
+    num_frames = len(row["frames"])
+    frame_is_there = (offsets >= 0) & (offsets < num_frames)
+    limits = np.array((row["width"], row["height"]), dtype=np.float64) + _SLACK_PIXELS
+    # Written so that a coordinate that is no number fails, too.
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    inside = ((boxes[:, :2] >= -_SLACK_PIXELS) & (boxes[:, 2:] <= limits)).all(axis=1)
+    for good, fault in (
+        (frame_is_there, f"is of no frame of the {num_frames} decoded"),
+        (has_area, "has no area"),
+        (inside, f"reaches outside the frame of {row['width']} x {row['height']} pixels"),
+    ):
+        if not good.all():
+            first = int(np.flatnonzero(~good)[0])
+            corners = ", ".join(f"{value:g}" for value in boxes[first])
+            where = f"{row.get('video_id', 'row')}, frame {offsets[first]} of the segment, box {first} ({corners})"
+            raise SchemaError(f"encode: {where} {fault}")
