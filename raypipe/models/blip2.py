@@ -138,23 +138,36 @@ class Blip2(nn.Module):
         return self
 
     def compile_images(self) -> Self:
-        """Compile the image pass; every batch size then costs a compilation, so callers keep to a few."""
-        self._image_pass = torch.compile(self._image_pass, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
+        """Compile the ViT and the query pass; every batch size then costs a compilation, so keep to a few."""
+        self._vision_pass = torch.compile(self._vision_pass, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
+        self._query_pass = torch.compile(self._query_pass, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
         return self
 
     @torch.inference_mode()
     def encode_images(self, pixels_N3HW: Tensor) -> ImageEncoding:
         """Return H, F^I and the caption prefix of normalised pixels, (N, 3, image_size, image_size)."""
-        rows_per_image = min(self.config.num_query, self.config.num_vision_tokens)
-        hidden, tokens, prefix = self._image_pass(self._pad(pixels_N3HW.to(self.device), rows_per_image))
-        count = len(pixels_N3HW)
+        count, rows_per_image = len(pixels_N3HW), min(self.config.num_query, self.config.num_vision_tokens)
+        hidden = self.encode_vision(self._pad(pixels_N3HW, rows_per_image))
+        tokens, prefix = self.encode_queries(hidden)
         return ImageEncoding(hidden[:count], tokens[:count], prefix[:count])
 
-    def _image_pass(self, pixels_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        hidden = vision_hidden(self.vision_model, pixels_N3HW)
+    @torch.inference_mode()
+    def encode_vision(self, pixels_N3HW: Tensor) -> Tensor:
+        """Return H alone, in the ViT's dtype, (N, S_d, V_d)."""
+        return self._vision_pass(pixels_N3HW.to(self.device))
+
+    @torch.inference_mode()
+    def encode_queries(self, vision_NSV: Tensor) -> tuple[Tensor, Tensor]:
+        """Return F^I and the prefix from H, see `ImageEncoding`."""
+        return self._query_pass(vision_NSV)
+
+    def _vision_pass(self, pixels_N3HW: Tensor) -> Tensor:
+        return vision_hidden(self.vision_model, pixels_N3HW)
+
+    def _query_pass(self, vision_NSV: Tensor) -> tuple[Tensor, Tensor]:
         with self._autocast():
-            tokens, prefix = query_pass(self.qformer, self.query_tokens, hidden, self.config.heads)
-        return hidden, tokens.float(), prefix
+            tokens, prefix = query_pass(self.qformer, self.query_tokens, vision_NSV, self.config.heads)
+        return tokens.float(), prefix
 
     @torch.inference_mode()
     def encode_text(self, ids_NL: Tensor, mask_NL: Tensor) -> Tensor:
