@@ -136,7 +136,8 @@ def _write(
     for name in (MANIFEST_FILE, VOCAB_FILE):
         (out / name).unlink(missing_ok=True)
     with _replacing(out / WEIGHTS_FILE) as path:
-        save_file({name: tensor.contiguous() for name, tensor in translation.weights.items()}, path)
+        # Cloned: a pickle may let several names share memory, which safetensors cannot.
+        save_file({name: tensor.clone() for name, tensor in translation.weights.items()}, path)
     with _replacing(out / CONFIG_FILE) as path:
         path.write_text(translation.config.to_json(), encoding="utf-8")
     names = [WEIGHTS_FILE, CONFIG_FILE]

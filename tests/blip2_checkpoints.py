@@ -63,7 +63,11 @@ def split_vit(state: dict[str, torch.Tensor], config: Stage1Config) -> tuple[dic
     vit = {key.removeprefix("visual_encoder."): value for key, value in state.items() if key.startswith("visual_")}
     blocks = "blocks" if config.vit == EVA_VIT_G else "transformer.resblocks"
     last = f"{blocks}.{config.vit_depth - 1}."
-    vit |= {key.replace(last, f"{blocks}.{config.vit_depth}."): vit[key] for key in list(vit) if key.startswith(last)}
+    vit |= {
+        key.replace(last, f"{blocks}.{config.vit_depth}."): vit[key].clone()
+        for key in list(vit)
+        if key.startswith(last)
+    }
     behind = ("norm.weight", "head.bias") if config.vit == EVA_VIT_G else ("ln_post.weight", "proj")
     vit |= {key: torch.zeros(3) for key in behind}
     return {key: value for key, value in state.items() if not key.startswith("visual_")}, vit

@@ -38,6 +38,7 @@ NO_CAPTIONS = (
     "these weights cannot caption: they hold no language-model head, as Hugging Face's blip2-itm folders, whose "
     "conversion left out every Qformer.cls.* key; convert LAVIS's blip2_pretrained.pth instead"
 )
+NO_WORDS = "these weights have no vocab.txt: convert them again with --vocab"
 # On a CPU, matrix products of 16 rows or more give each row the same bits however many rows there are; with fewer,
 # other kernels are chosen (measured, see tests/models/test_blip2.py). Small batches are padded to that many rows.
 _MIN_ROWS_ON_CPU = 16
@@ -146,7 +147,16 @@ class Blip2(nn.Module):
     @torch.inference_mode()
     def encode_images(self, pixels_N3HW: Tensor) -> ImageEncoding:
         """Return H, F^I and the caption prefix of normalised pixels, (N, 3, image_size, image_size)."""
-        count, rows_per_image = len(pixels_N3HW), min(self.config.num_query, self.config.num_vision_tokens)
+        sizes, count = self.config, len(pixels_N3HW)
+        if count == 0:
+            # transformers' attention cannot take an empty batch.
+            empty = torch.empty(0, device=self.device)
+            return ImageEncoding(
+                empty.view(0, sizes.num_vision_tokens, sizes.vit_width),
+                empty.view(0, sizes.num_query, sizes.hidden),
+                empty.view(0, sizes.layers, 2, sizes.heads, sizes.num_query, sizes.hidden // sizes.heads),
+            )
+        rows_per_image = min(sizes.num_query, sizes.num_vision_tokens)
         hidden = self.encode_vision(self._pad(pixels_N3HW, rows_per_image))
         tokens, prefix = self.encode_queries(hidden)
         return ImageEncoding(hidden[:count], tokens[:count], prefix[:count])
@@ -252,5 +262,5 @@ class Blip2(nn.Module):
 
     def _words(self) -> SentenceTokenizer:
         if self.tokenizer is None:
-            raise UserError("these weights have no vocab.txt: convert them again with --vocab")
+            raise UserError(NO_WORDS)
         return self.tokenizer

@@ -42,7 +42,7 @@ class Source:
     def assemble(self, state: Mapping[str, Tensor]) -> Tensor:
         """Return our weight, made of LAVIS's tensors."""
         if self.third is not None:
-            return state[self.keys[0]].chunk(3)[self.third].clone()
+            return state[self.keys[0]].chunk(3)[self.third]
         if len(self.keys) == 2:
             q_bias, v_bias = (state[key] for key in self.keys)
             return torch.cat((q_bias, torch.zeros_like(q_bias), v_bias))

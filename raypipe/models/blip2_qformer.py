@@ -56,7 +56,7 @@ def build_qformer(config: Stage1Config) -> Any:
 
 def split_heads(hidden_NLD: Tensor, heads: int) -> Tensor:
     """(N, L, D) -> (N, H, L, d)."""
-    return hidden_NLD.view(*hidden_NLD.shape[:2], heads, -1).transpose(1, 2)
+    return hidden_NLD.view(*hidden_NLD.shape[:2], heads, hidden_NLD.shape[2] // heads).transpose(1, 2)
 
 
 def merge_heads(context_NHLd: Tensor) -> Tensor:

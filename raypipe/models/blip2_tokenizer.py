@@ -53,6 +53,8 @@ class SentenceTokenizer:
 
     def decode(self, ids_NL: Tensor) -> list[str]:
         """Return the words of token ids (N, L), without special tokens; what holds no word is an empty string."""
+        if len(ids_NL) == 0:
+            return []
         words: list[str] = self._tokenizer.batch_decode(ids_NL.tolist(), skip_special_tokens=True)
         return [sentence.strip() for sentence in words]
 

@@ -6,6 +6,7 @@ runs nothing that the file names; a file that needs more is refused.
 
 import json
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,19 @@ from raypipe.models.blip2_keys import (
     lavis_sources,
 )
 
+# What safetensors, zipfile and torch's restricted unpickler raise on bytes that are no checkpoint.
+_DAMAGED = (
+    OSError,
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 # How many keys a message names before it counts the rest.
 _KEYS_NAMED = 12
 
@@ -55,7 +69,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: refused, nothing of it was run: it is damaged, or it is a pickle that asks for more than "
             f"tensors ({_first_line(error)})"
         ) from error
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path}: cannot be read, it is damaged or no checkpoint ({_first_line(error)})") from error
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]

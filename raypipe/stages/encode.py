@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from raypipe.errors import SchemaError, UserError
-from raypipe.models.blip2 import NO_CAPTIONS, Blip2, Precision
+from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, Blip2, Precision
 from raypipe.models.blip2_config import CaptionRules, Stage1Config
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
 from raypipe.schema import DECODED, DETECTED, ArrayField, check_row
@@ -81,6 +81,8 @@ class EncodeObjects:
         self.model = Blip2.load(config.weights, device, config.precision)
         if config.output != "tokens" and self.model.lm_head is None:
             raise UserError(f"{config.weights}: {NO_CAPTIONS}")
+        if config.output == "captions" and self.model.tokenizer is None:
+            raise UserError(f"{config.weights}: {NO_WORDS}")
         if config.compile:
             self.model.compile_images()
         per_crop = bytes_per_crop(self.model.config, config)
