@@ -135,9 +135,11 @@ def _write(
     out.mkdir(parents=True, exist_ok=True)
     for name in (MANIFEST_FILE, VOCAB_FILE):
         (out / name).unlink(missing_ok=True)
+    weights = translation.weights
     with _replacing(out / WEIGHTS_FILE) as path:
-        # Cloned: a pickle may let several names share memory, which safetensors cannot.
-        save_file({name: tensor.clone() for name, tensor in translation.weights.items()}, path)
+        # Copied: a pickle may let several names share memory or transpose it, which safetensors cannot.
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+        save_file(copies, path)
     with _replacing(out / CONFIG_FILE) as path:
         path.write_text(translation.config.to_json(), encoding="utf-8")
     names = [WEIGHTS_FILE, CONFIG_FILE]
@@ -153,7 +155,7 @@ def _write(
     # Last: a folder with a manifest is complete.
     with _replacing(out / MANIFEST_FILE) as path:
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    used = f"{len(translation.weights)} weights, left out on purpose: {', '.join(translation.dropped) or 'nothing'}"
+    used = f"{len(weights)} weights, left out on purpose: {', '.join(translation.dropped) or 'nothing'}"
     return [*notes, used, f"wrote {out}: {', '.join([*names, MANIFEST_FILE])}"]
 
 

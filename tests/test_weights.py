@@ -157,7 +157,7 @@ def test_wrong_sources_are_refused_before_anything_is_written(tmp_path):
     (tmp_path / "large.json").write_text(replace(TINY, num_query=9).to_json())
     for arguments, message in (
         (["--qformer", tmp_path / "q.safetensors"], "q.safetensors: holds no ViT of BLIP-2; LAVIS publishes it apart"),
-        (["--qformer", tmp_path / "q.safetensors", "--vit", tmp_path / "q.safetensors"], "q.safetensors: .*missing"),
+        (["--qformer", tmp_path / "q.safetensors", "--vit", tmp_path / "q.safetensors"], "q.safetensors: holds no ViT"),
         (["--qformer", tmp_path / "q.safetensors", "--vit", tmp_path / "clip.safetensors"], "holds a clip_L ViT"),
         (["--qformer", source, "--vit", tmp_path / "clip.safetensors"], "holds a clip_L ViT, the config says eva_cl"),
         (["--qformer", source, "--config", tmp_path / "large.json"], r"of another shape 1: query_tokens \[1, 8, 48\]"),
