@@ -26,14 +26,14 @@ def preprocess(frame_HW3: NDArray[np.uint8], rectangle: tuple[int, int, int, int
     return ((pixels - mean) / std)[None]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def vision(model: Blip2, pixels_13HW: Tensor) -> Tensor:
     """Return H of one crop."""
     hidden: Tensor = model.vision_model(pixel_values=pixels_13HW.to(model.device)).last_hidden_state
     return hidden if model.config.vit == EVA_VIT_G else model.vision_model.post_layernorm(hidden)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def image_tokens(model: Blip2, vision_1SV: Tensor) -> Tensor:
     """Return F^I of one crop by transformers' Q-Former."""
     tokens: Tensor = model.qformer(
@@ -42,7 +42,7 @@ def image_tokens(model: Blip2, vision_1SV: Tensor) -> Tensor:
     return tokens
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def caption_ids(model: Blip2, pixels_13HW: Tensor, rules: CaptionRules) -> list[int]:
     """Return the caption of one crop, [DEC] first, and [SEP] last where it ended."""
     hidden = vision(model, pixels_13HW)
@@ -51,7 +51,7 @@ def caption_ids(model: Blip2, pixels_13HW: Tensor, rules: CaptionRules) -> list[
     return search(model, hidden.expand(rules.num_beams, -1, -1), ids, rules)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sentence_vector(model: Blip2, ids_1L: Tensor, mask_1L: Tensor) -> Tensor:
     """Return F^T[0] of one sentence by transformers' Q-Former, (H_d,)."""
     text = model.embeddings(input_ids=ids_1L)

@@ -1,5 +1,6 @@
 """Checkpoints for tests: the recorded LAVIS fixtures, and random LAVIS-format ones of any sizes."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,11 @@ TINY_VITL = replace(TINY, vit=CLIP_VIT_L, vit_depth=2, vit_mlp_ratio=4)
 # Word pieces for the tiny vocabulary of 120: five special tokens, words, letters and continuations.
 WORDS = ["a", "man", "is", "riding", "bike", "the", "street", "walk", "##ing", "two", "people", ".", ",", "?"]
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *(f"word{i}" for i in range(120 - 5 - len(WORDS)))]
+
+
+def figure(text: str) -> None:
+    """Print what a test measured; `pytest -s` or `-rP` shows it."""
+    sys.stdout.write(f"{text}\n")
 
 
 def load_case(case: str) -> tuple[Blip2, dict[str, torch.Tensor]]:
@@ -49,7 +55,7 @@ def lavis_state(config: Stage1Config = TINY, seed: int = 0) -> dict[str, torch.T
     state = {
         key: 0.1 * torch.randn(source.shape_of(shapes[name]), generator=generator)
         for name, source in lavis_sources(config).items()
-        for key in source.keys  # noqa: SIM118 - a tuple of names
+        for key in source.keys
     }
     state |= {copy: state[original].clone() for copy, original in TIED_KEYS.items()}
     return state | {

@@ -5,7 +5,7 @@ import torch
 
 from jobs import bench_blip2
 from jobs.bench_blip2 import TINY
-from tests.blip2_checkpoints import random_model
+from tests.blip2_checkpoints import figure, random_model
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,7 +21,7 @@ def test_the_fast_way_gives_what_the_naive_way_gives(rules):
     model = random_model(std=0.2)
     crops = bench_blip2.random_crops(6, model.device)
     difference = bench_blip2.fast_way(model, *crops, rules) - bench_blip2.naive_way(model, *crops, rules)
-    print(f"{rules}: largest difference of G {float(difference.abs().max()):.1e}")
+    figure(f"{rules}: largest difference of G {float(difference.abs().max()):.1e}")
     assert difference.abs().max() < 1e-5
 
 
@@ -29,7 +29,7 @@ def test_the_fast_way_gives_what_the_naive_way_gives(rules):
 @pytest.mark.parametrize("rules", [bench_blip2.GREEDY, bench_blip2.BEAMS_3], ids=str)
 def test_at_least_15_times_the_naive_way(rules):
     result = bench_blip2.compare_with_naive(random_model(std=0.2), 256, rules)
-    print({name: round(value, 2) for name, value in result.items() if isinstance(value, float)})
+    figure(str({name: round(value, 2) for name, value in result.items() if isinstance(value, float)}))
     assert result["ratio"] >= 15
 
 

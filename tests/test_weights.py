@@ -26,6 +26,7 @@ from tests.blip2_checkpoints import (
     ORACLES,
     TINY_VITL,
     VOCAB,
+    figure,
     lavis_state,
     needs_oracles,
     random_pixels,
@@ -81,7 +82,7 @@ def test_the_recorded_checkpoints_convert_and_verify(case, tmp_path, capsys):
     report = tmp_path / "out" / "report.json"
     assert raypipe("verify", tmp_path / "w", "--reference", ORACLES / f"{case}.npz", "--json", report) == 0
     result = json.loads(report.read_text())
-    print(case, {name: output["largest_difference"] for name, output in result["outputs"].items()})
+    figure(str({"case": case} | {name: output["largest_difference"] for name, output in result["outputs"].items()}))
     assert result["passed"]
     assert len(result["outputs"]) == 10
     assert raypipe("check", tmp_path / "w") == 0
@@ -150,7 +151,7 @@ def test_a_vocabulary_of_another_model(tmp_path, capsys):
 
 def test_wrong_sources_are_refused_before_anything_is_written(tmp_path):
     source, out = write_lavis(tmp_path), tmp_path / "out"
-    qformer, vit = split_vit(lavis_state(), TINY)
+    qformer, _ = split_vit(lavis_state(), TINY)
     save_file(qformer, tmp_path / "q.safetensors")
     save_file(split_vit(lavis_state(TINY_VITL), TINY_VITL)[1], tmp_path / "clip.safetensors")
     (tmp_path / "q.json").write_text(TINY.to_json())
@@ -232,7 +233,7 @@ def test_a_hugging_face_folder_converts_and_says_why_it_cannot_caption(huggingfa
         float((encoding.vision_hidden - hidden).abs().max()),
         float((encoding.image_tokens - tokens.last_hidden_state).abs().max()),
     ]
-    print(f"H and F^I against transformers' own class: {differences}")
+    figure(f"H and F^I against transformers' own class: {differences}")
     assert max(differences) < 1e-5
     with pytest.raises(UserError, match="cannot caption"):
         model.caption_ids(encoding.prefix, CaptionRules())

@@ -144,7 +144,7 @@ class Blip2(nn.Module):
         self._query_pass = torch.compile(self._query_pass, dynamic=False, fullgraph=True)  # type: ignore[method-assign]
         return self
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_images(self, pixels_N3HW: Tensor) -> ImageEncoding:
         """Return H, F^I and the caption prefix of normalised pixels, (N, 3, image_size, image_size)."""
         sizes, count = self.config, len(pixels_N3HW)
@@ -161,12 +161,12 @@ class Blip2(nn.Module):
         tokens, prefix = self.encode_queries(hidden)
         return ImageEncoding(hidden[:count], tokens[:count], prefix[:count])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_vision(self, pixels_N3HW: Tensor) -> Tensor:
         """Return H alone, in the ViT's dtype, (N, S_d, V_d)."""
         return self._vision_pass(pixels_N3HW.to(self.device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_queries(self, vision_NSV: Tensor) -> tuple[Tensor, Tensor]:
         """Return F^I and the prefix from H, see `ImageEncoding`."""
         return self._query_pass(vision_NSV)
@@ -179,7 +179,7 @@ class Blip2(nn.Module):
             tokens, prefix = query_pass(self.qformer, self.query_tokens, vision_NSV, self.config.heads)
         return tokens.float(), prefix
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_text(self, ids_NL: Tensor, mask_NL: Tensor) -> Tensor:
         """Return F^T, the text branch's last hidden states, float32 (N, L, H_d); F^T[:, 0] is the sentence vector.
 
@@ -200,7 +200,7 @@ class Blip2(nn.Module):
         ids, mask = self._words().encode(sentences)
         return self.encode_text(ids, mask)[:, 0]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def lm_logits(self, ids_NL: Tensor, mask_NL: Tensor, prefix: Tensor) -> Tensor:
         """Return next-token logits of text on the prefix in one pass, float32 (N, L, vocab_size).
 
@@ -214,7 +214,7 @@ class Blip2(nn.Module):
             logits: Tensor = head(hidden, self.embeddings.word_embeddings.weight)
         return logits.float()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def caption_ids(self, prefix: Tensor, rules: CaptionRules) -> Tensor:
         """Return caption token ids from the prefix of `encode_images`, int64 (N, max_length), see `decode`.
 

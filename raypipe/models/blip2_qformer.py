@@ -97,9 +97,9 @@ def query_pass(qformer: Any, query_tokens_1QD: Tensor, vision_NSV: Tensor, heads
     return hidden, torch.stack(prefix, dim=1)
 
 
-def embed_text(qformer: Any, embeddings: Any, ids_NL: Tensor, first_position: int = 0) -> Tensor:
+def embed_text(qformer: Any, embeddings: Any, ids_NL: Tensor) -> Tensor:
     """Return the normalised sum of word and position embeddings, shape (N, L, D)."""
-    positions = embeddings.position_embeddings.weight[first_position : first_position + ids_NL.shape[1]]
+    positions = embeddings.position_embeddings.weight[: ids_NL.shape[1]]
     normalised: Tensor = qformer.layernorm(embeddings.word_embeddings(ids_NL) + positions)
     return normalised
 
@@ -129,36 +129,44 @@ def text_pass(qformer: Any, hidden_NLD: Tensor, mask_NL: Tensor, heads: int, pre
 class PrefixDecoder:
     """Decodes text on the prefix one token at a time, with all keys and values cached. See `blip2_decoding`.
 
-    Rows are objects times beams, the beams of an object side by side. The cache is one block of fixed size; the
-    prefix in it is the same for all beams of an object, so only the text part moves when beams change places.
+    Rows are objects times beams, the beams of an object side by side. The beams of an object share one cache,
+    (layers, 2, N, H, slots, d): the prefix, then one slot for each beam at each step. Each beam knows by a mask
+    which slots are its own history, so when beams change places only masks move, and the prefix is held once.
     """
 
     def __init__(
         self, qformer: Any, embeddings: Any, head: LanguageHead, prefix: Tensor, num_beams: int, max_length: int
     ) -> None:
         self._qformer, self._embeddings, self._head = qformer, embeddings, head
-        num_objects, layers, _, heads, self._num_query, width = prefix.shape
-        shape = (layers, 2, num_objects * num_beams, heads, self._num_query + max_length, width)
-        self._cache = torch.empty(shape, dtype=prefix.dtype, device=prefix.device)
-        by_layer = prefix.permute(1, 2, 0, 3, 4, 5)
-        self._cache[..., : self._num_query, :] = by_layer.repeat_interleave(num_beams, dim=2)
-        self._length = 0
+        num_objects, layers, _, heads, num_query, width = prefix.shape
+        self._num_beams, self._end, self._length = num_beams, num_query, 0
+        slots = num_query + max_length * num_beams
+        self._cache = prefix.new_empty((layers, 2, num_objects, heads, slots, width))
+        self._cache[..., :num_query, :] = prefix.permute(1, 2, 0, 3, 4, 5)
+        self._seen = torch.zeros((num_objects, num_beams, slots), dtype=torch.bool, device=prefix.device)
+        self._seen[:, :, :num_query] = True
 
     def step(self, tokens_R: Tensor) -> Tensor:
         """Append one token to each row and return the logits of the next one, float32 (R, V)."""
-        hidden = embed_text(self._qformer, self._embeddings, tokens_R[:, None], self._length)
-        end = self._num_query + self._length + 1
+        new = slice(self._end, self._end + self._num_beams)
+        self._seen[:, :, new] = torch.eye(self._num_beams, dtype=torch.bool, device=self._seen.device)
+        self._end = new.stop
+        # A single beam has seen every slot.
+        mask = self._seen[:, None, :, : self._end] if self._num_beams > 1 else None
+        position = self._embeddings.position_embeddings.weight[self._length]
+        words = self._embeddings.word_embeddings(tokens_R.view(-1, self._num_beams))
+        hidden = self._qformer.layernorm(words + position)
         for index, layer in enumerate(self._qformer.encoder.layer):
-            cache = self._cache[index, ..., :end, :]
-            keys, values = _keys_values(layer.attention, hidden, cache.shape[2])
-            cache[0, :, :, -1], cache[1, :, :, -1] = keys[:, :, 0], values[:, :, 0]
-            hidden = _attend(layer.attention, hidden, cache[0], cache[1])
+            cache = self._cache[index]
+            cache[0, :, :, new], cache[1, :, :, new] = _keys_values(layer.attention, hidden, cache.shape[2])
+            keys, values = cache[:, :, :, : self._end]
+            hidden = _attend(layer.attention, hidden, keys, values, mask)
             hidden = layer.output(layer.intermediate(hidden), hidden)
         self._length += 1
-        logits: Tensor = self._head(hidden[:, 0], self._embeddings.word_embeddings.weight)
+        logits: Tensor = self._head(hidden.flatten(0, 1), self._embeddings.word_embeddings.weight)
         return logits.float()
 
     def reorder(self, rows_R: Tensor) -> None:
         """Let row i go on from the text of row rows_R[i], which belongs to the same object."""
-        text = self._cache[..., self._num_query : self._num_query + self._length, :]
-        text.copy_(text.index_select(2, rows_R))
+        beams = (rows_R % self._num_beams).view(-1, self._num_beams, 1)
+        self._seen = self._seen.gather(1, beams.expand_as(self._seen))

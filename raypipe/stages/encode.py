@@ -181,7 +181,7 @@ def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig) -> int:
     total = block + vision + prefix + 2 * 3 * sizes.image_size**2 * 4
     if config.output == "captions":
         beams, longest = config.caption_rules.num_beams, config.caption_rules.max_length
-        cache = beams * sizes.layers * 2 * (sizes.num_query + 2 * longest) * sizes.hidden * element
+        cache = sizes.layers * 2 * (sizes.num_query + beams * longest) * sizes.hidden * element
         total += cache + 3 * beams * sizes.vocab_size * 4
     return total
 

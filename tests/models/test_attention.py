@@ -1,6 +1,7 @@
 import torch
 
 from raypipe.models import attention
+from tests.blip2_checkpoints import figure
 
 
 def test_cross_modality_attention_of_hand_computed_tokens():
@@ -19,7 +20,7 @@ def test_cross_modality_attention_equals_the_loop_of_eq_1():
         for token in tokens[n]:
             expected[n] += (text[n] @ token) / (text[n].norm() * token.norm()) * token
     difference = float((attention.cross_modality_attention(text, tokens) - expected).abs().max())
-    print(f"largest difference from the loop {difference:.1e}")
+    figure(f"largest difference from the loop {difference:.1e}")
     assert difference < 1e-5
 
 

@@ -6,6 +6,7 @@ import pytest
 from jobs.bench_blip2 import TINY, flops_per_crop
 from raypipe.errors import UserError
 from raypipe.models.blip2_config import PRETRAIN, PRETRAIN_VITL, CaptionRules, Stage1Config, read_config
+from tests.blip2_checkpoints import figure
 
 
 def test_published_sizes():
@@ -16,7 +17,7 @@ def test_published_sizes():
 
 def test_arithmetic_of_a_crop():
     giga = {name: flops / 1e9 for name, flops in flops_per_crop(PRETRAIN).items()}
-    print({name: round(value, 1) for name, value in giga.items()})
+    figure(str({name: round(value, 1) for name, value in giga.items()}))
     assert giga["vision"] == pytest.approx(521, abs=0.5)
     assert giga["tokens"] == pytest.approx(12.8, abs=0.1)
     assert 8 < giga["caption_3_beams"] < 19.5

@@ -9,6 +9,7 @@ from PIL import Image
 
 from raypipe.models import blip2_preprocess
 from raypipe.models.blip2_preprocess import CLIP_MEAN, CLIP_STD, crop_rectangles, crop_resize, crop_resize_normalise
+from tests.blip2_checkpoints import figure
 
 # Pillow 13 changed the order of the passes for tall crops that shrink.
 pillow_13 = int(PIL.__version__.split(".")[0]) >= 13
@@ -41,7 +42,7 @@ def test_crops_equal_pillow_bit_for_bit(size):
         for crop, offset, rectangle in zip(crops.numpy(), offsets, rectangles, strict=True):
             expected = pillow_crop(frames[offset], rectangle, size)
             compared, different = compared + crop.size, different + int((crop != expected).sum())
-    print(f"size {size}: {different} of {compared} values differ from Pillow {PIL.__version__}")
+    figure(f"size {size}: {different} of {compared} values differ from Pillow {PIL.__version__}")
     assert different == 0
 
 
@@ -76,7 +77,7 @@ def test_pixels_equal_torchvisions_transforms():
     ours = crop_resize_normalise(torch.from_numpy(frame)[None], torch.tensor([0]), torch.tensor([[0, 0, 70, 90]]), 56)[
         0
     ]
-    print(f"largest difference from LAVIS's transform {float((ours - expected).abs().max()):.1e}")
+    figure(f"largest difference from LAVIS's transform {float((ours - expected).abs().max()):.1e}")
     assert torch.equal(ours, expected)
 
 

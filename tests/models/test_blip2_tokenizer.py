@@ -7,7 +7,7 @@ from jobs.bench_blip2 import TINY
 from raypipe.errors import UserError
 from raypipe.models.blip2_config import read_config
 from raypipe.models.blip2_tokenizer import SentenceTokenizer, read_vocab
-from tests.blip2_checkpoints import ORACLES, VOCAB, needs_oracles
+from tests.blip2_checkpoints import ORACLES, VOCAB, figure, needs_oracles
 
 
 @needs_oracles
@@ -18,7 +18,7 @@ def test_recorded_cases():
     assert ids.tolist() == [case["ids"] for case in cases]
     assert mask.tolist() == [case["mask"] for case in cases]
     assert tokenizer.decode(ids) == [case["decoded"] for case in cases]
-    print(f"{len(cases)} recorded tokenizer cases are identical")
+    figure(f"{len(cases)} recorded tokenizer cases are identical")
 
 
 def test_an_empty_sentence_is_cls_sep():

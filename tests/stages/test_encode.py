@@ -13,7 +13,7 @@ from raypipe.models.blip2_config import PRETRAIN, CaptionRules
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
 from raypipe.stages.encode import EncodeConfig, EncodeObjects, bytes_per_crop
 from raypipe.weights import convert_lavis
-from tests.blip2_checkpoints import VOCAB, lavis_state
+from tests.blip2_checkpoints import VOCAB, figure, lavis_state
 
 RULES = CaptionRules(2, 8, 3)
 
@@ -83,7 +83,7 @@ def test_outputs_do_not_depend_on_the_batches(weights, output):
     )
     for name in added:
         assert all(np.array_equal(result[name], results[0][name]) for result in results)
-    print(f"{output}: identical in batches of 1, a few, and all of 40")
+    figure(f"{output}: identical in batches of 1, a few, and all of 40")
 
 
 def test_captions_from_a_prefix_that_travelled_are_those_made_here(weights):
@@ -92,7 +92,7 @@ def test_captions_from_a_prefix_that_travelled_are_those_made_here(weights):
     captions = encoder(weights, output="captions", caption_rules=RULES)(row)["caption"]
     later = Blip2.load(weights).caption(torch.from_numpy(prefix), RULES)
     same = sum(a == b for a, b in zip(later, captions, strict=True))
-    print(f"{same} of 30 captions from a float16 prefix equal those from float32")
+    figure(f"{same} of 30 captions from a float16 prefix equal those from float32")
     assert same >= 29
     assert all(isinstance(caption, str) for caption in captions)
 
@@ -167,7 +167,7 @@ def test_a_compiled_stage_gives_the_same_tokens(weights):
 def test_the_budget_bounds_the_batch():
     config = EncodeConfig(weights="unused", precision="bf16")
     crops = (4 << 30) // bytes_per_crop(PRETRAIN, config)
-    print(f"ViT-g in bf16: {bytes_per_crop(PRETRAIN, config) / 2**20:.1f} MiB a crop, {crops} crops in 4 GiB")
+    figure(f"ViT-g in bf16: {bytes_per_crop(PRETRAIN, config) / 2**20:.1f} MiB a crop, {crops} crops in 4 GiB")
     assert 128 < crops < 1024
     captions = EncodeConfig(weights="unused", precision="bf16", output="captions")
     assert bytes_per_crop(PRETRAIN, captions) > bytes_per_crop(PRETRAIN, config)
@@ -203,7 +203,7 @@ def test_boxes_may_touch_the_edges(weights):
 def test_a_box_of_no_frame_is_refused(weights, offset):
     row = segment(2)
     row["frame_offset"][1] = offset
-    with pytest.raises(SchemaError, match="box 1 .* is of no frame of the 5 decoded"):
+    with pytest.raises(SchemaError, match=r"box 1 .* is of no frame of the 5 decoded"):
         encoder(weights)(row)
 
 
