@@ -46,7 +46,7 @@ def add_weights_parser(subparsers: Any) -> None:
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.add_argument("--reference", type=Path, required=True, metavar="NPZ", help="recorded inputs and outputs")
     verify.add_argument("--json", type=Path, metavar="OUT", help="write the differences there, too")
-    verify.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    verify.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
 
 
 def run_weights(args: argparse.Namespace) -> int:

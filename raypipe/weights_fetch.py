@@ -4,6 +4,7 @@ Needs no torch. Broken downloads go on where they stopped; a file takes its name
 """
 
 import hashlib
+import http
 import http.client
 import urllib.error
 import urllib.request
@@ -101,6 +102,7 @@ def _check(file: OfficialFile, path: Path) -> str:
 
 
 def _download(url: str, path: Path) -> None:
+    """Download to `path`, going on with what an earlier attempt left beside it."""
     partial, tag_path = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.partial.etag")
     done = partial.stat().st_size if partial.exists() and tag_path.exists() else 0
     request = urllib.request.Request(url)  # noqa: S310 - https addresses of the table above
@@ -108,15 +110,26 @@ def _download(url: str, path: Path) -> None:
         # If-Range: the rest of the same file, or all of it where it has changed since.
         request.add_header("Range", f"bytes={done}-")
         request.add_header("If-Range", tag_path.read_text(encoding="utf-8"))
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        if not done or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        # Nothing follows what is there, and whether that is whole nobody can say: start again.
+        partial.unlink()
+        return _download(url, path)
+    with response:
         going_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
-        expected = (done if going_on else 0) + int(response.headers["Content-Length"])
+        length = response.headers.get("Content-Length")
+        tag_path.unlink(missing_ok=True)
         if tag := response.headers.get("ETag"):
             tag_path.write_text(tag, encoding="utf-8")
         with partial.open("ab" if going_on else "wb") as file:
             while block := response.read(_BLOCK_BYTES):
                 file.write(block)
-    if partial.stat().st_size != expected:
+    expected = None if length is None else int(length) + (done if going_on else 0)
+    if expected not in (None, partial.stat().st_size):
         raise ConnectionError(f"broke off at {partial.stat().st_size} of {expected} bytes; run it again to go on")
     partial.replace(path)
     tag_path.unlink(missing_ok=True)
+    return None

@@ -65,19 +65,19 @@ def _differences(model: Blip2, arrays: dict[str, NDArray[Any]], path: Path) -> I
     """Yield (output, largest difference) for every recorded output, in the order of the computation."""
     config = model.config
     images = _input(arrays, "images", path)
-    if images.shape[1:] != (3, config.image_size, config.image_size):
+    if len(images) == 0 or images.shape[1:] != (3, config.image_size, config.image_size):
         raise UserError(f"{path}: images are {tuple(images.shape)}, the model's are 3 x {config.image_size} squared")
     encoding = model.encode_images(images.float())
     yield from _compare(arrays, path, vision_hidden=encoding.vision_hidden, image_tokens=encoding.image_tokens)
     if arrays.keys() & {"text_hidden", "text_cls", "cos", "cmam"}:
-        text = model.encode_text(_ids(arrays, "text_ids", path, config), _input(arrays, "text_mask", path))
+        text = model.encode_text(*_text(arrays, "text_ids", len(images), path, config))
         yield from _compare(arrays, path, text_hidden=text, text_cls=text[:, 0])
         if arrays.keys() & {"cos", "cmam"}:
             pair = (text[:, 0], encoding.image_tokens)
             yield from _compare(arrays, path, cos=cross_modality_weights(*pair), cmam=cross_modality_attention(*pair))
     if "lm_logits" in arrays:
-        mask = _input(arrays, "text_mask", path)
-        logits = model.lm_logits(_ids(arrays, "lm_input_ids", path, config), mask, encoding.prefix)
+        ids, mask = _text(arrays, "lm_input_ids", len(images), path, config)
+        logits = model.lm_logits(ids, mask, encoding.prefix)
         yield from _compare(arrays, path, mask.bool(), lm_logits=logits)
     for name in sorted(arrays):
         if matched := _GENERATED.fullmatch(name):
@@ -112,14 +112,21 @@ def _input(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Tensor:
     return torch.from_numpy(arrays[name])
 
 
-def _ids(arrays: dict[str, NDArray[Any]], name: str, path: Path, config: Stage1Config) -> Tensor:
-    ids = _input(arrays, name, path)
-    if ids.ndim != 2 or ids.min() < 0 or ids.max() >= config.vocab_size or ids.shape[1] > config.max_position:
+def _text(
+    arrays: dict[str, NDArray[Any]], name: str, count: int, path: Path, config: Stage1Config
+) -> tuple[Tensor, Tensor]:
+    """Return token ids and their mask, both (count, L)."""
+    ids, mask = _input(arrays, name, path), _input(arrays, "text_mask", path)
+    if ids.ndim != 2 or len(ids) != count or ids.shape != mask.shape or ids.is_floating_point():
         raise UserError(
-            f"{path}: {name} of shape {tuple(ids.shape)} does not fit a vocabulary of {config.vocab_size} and "
+            f"{path}: {name} {tuple(ids.shape)} and text_mask {tuple(mask.shape)} are no token ids of {count} images"
+        )
+    if ids.min() < 0 or ids.max() >= config.vocab_size or ids.shape[1] > config.max_position:
+        raise UserError(
+            f"{path}: {name} {tuple(ids.shape)} does not fit a vocabulary of {config.vocab_size} and "
             f"{config.max_position} positions"
         )
-    return ids
+    return ids, mask
 
 
 def _up_to_end(ids: Tensor, end: int) -> list[list[int]]:

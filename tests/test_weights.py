@@ -297,6 +297,13 @@ def test_check_of_a_folder_that_was_not_converted(tmp_path):
         raypipe("check", tmp_path)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(converted, tmp_path):
+    reference = write_reference(tmp_path / "r.npz", Blip2.load(converted))
+    with pytest.raises(UserError, match="device cuda: torch sees no GPU here"):
+        raypipe("verify", converted, "--reference", reference, "--device", "cuda")
+
+
 def test_loading_a_truncated_folder_names_the_file(converted):
     path = converted / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -353,7 +360,11 @@ def test_a_difference_that_is_no_number_has_not_passed(converted, tmp_path):
         ({"text_mask": None}, "holds no text_mask"),
         ({"images": np.zeros((3, 3, 28, 28), np.float32)}, r"images are \(3, 3, 28, 28\)"),
         ({"image_tokens": np.zeros((3, 9, 48), np.float32)}, r"image_tokens is \(3, 9, 48\), the model gives"),
+        ({"images": np.zeros((0, 3, 56, 56), np.float32)}, r"images are \(0, 3, 56, 56\)"),
         ({"text_ids": np.full((3, 5), 121)}, "text_ids .* does not fit a vocabulary of 121"),
+        ({"text_ids": np.zeros((2, 5), np.int64)}, r"text_ids \(2, 5\) .* are no token ids of 3 images"),
+        ({"lm_input_ids": np.zeros((3, 6), np.int64)}, r"lm_input_ids \(3, 6\) and text_mask \(3, 5\)"),
+        ({"text_ids": np.zeros((3, 5), np.float32)}, "are no token ids"),
         ({"gen_b2_max9_min3": np.zeros((2, 9), np.int64)}, "has 2 rows for 3 images"),
         ({"gen_b1_max65_min1": np.zeros((3, 65), np.int64)}, "gen_b1_max65_min1 cannot be generated"),
         ({"gen_b0_max9_min1": np.zeros((3, 9), np.int64)}, "gen_b0_max9_min1 cannot be generated"),
@@ -390,6 +401,9 @@ class Mirror(http.server.SimpleHTTPRequestHandler):
         start = 0
         if self.headers.get("Range") and self.headers.get("If-Range") == tag:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        if start == len(content):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(content) - start))
@@ -458,6 +472,17 @@ def test_fetch_starts_again_when_the_file_has_changed(mirror, tmp_path, monkeypa
     monkeypatch.setattr(Mirror, "limit", None)
     assert fetch(three(entry), tmp_path / "out", lambda _: None)
     assert (tmp_path / "out" / "file.pth").read_bytes() == b"another"
+
+
+def test_fetch_starts_again_when_nothing_is_left_to_get(mirror, tmp_path):
+    entry, content = mirror
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "file.pth.partial").write_bytes(content)
+    (out / "file.pth.partial.etag").write_text(f'"{len(content)}"')
+    assert fetch(three(entry), out, lambda _: None)
+    assert Mirror.ranges == [f"bytes={len(content)}-", None]
+    assert [path.name for path in out.iterdir()] == ["file.pth"]
 
 
 @pytest.mark.parametrize("known", [{"size": 5}, {"sha256": "0" * 64}])

@@ -92,8 +92,11 @@ class Blip2(nn.Module):
     def load(cls, folder: Path, device: str | torch.device = "cpu", precision: Precision = "fp32") -> Self:
         """Load a folder that `raypipe weights convert` wrote.
 
-        Raises UserError naming the file when one is missing, damaged, or does not fit the config.
+        Raises UserError naming the file when one is missing, damaged, or does not fit the config, and for a
+        device that is not there.
         """
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"device {device}: torch sees no GPU here; use cpu")
         config, _ = read_config(folder / CONFIG_FILE)
         weights_path = folder / WEIGHTS_FILE
         try:
@@ -116,8 +119,11 @@ class Blip2(nn.Module):
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         faulty = sorted(expected.items() ^ found.items())
         if faulty:
-            names = ", ".join(dict.fromkeys(name for name, _ in faulty))
-            raise UserError(f"{where}: does not fit its config; missing, extra or of another shape: {names}")
+            names = list(dict.fromkeys(name for name, _ in faulty))
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            raise UserError(
+                f"{where}: does not fit its config; missing, extra or of another shape: {', '.join(names[:12])}{more}"
+            )
         model.load_state_dict(weights, strict=True, assign=True)
         fill_position_indices(model)
         return model.requires_grad_(False).set_precision("fp32")

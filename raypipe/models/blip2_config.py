@@ -64,8 +64,10 @@ class Stage1Config:
         for width, heads in (("vit_width", "vit_heads"), ("hidden", "heads")):
             if getattr(self, width) % getattr(self, heads):
                 raise ValueError(f"{width} {getattr(self, width)} is no multiple of {heads} {getattr(self, heads)}")
-        if self.image_size < self.patch_size or self.vit_intermediate < 1:
-            raise ValueError(f"image_size {self.image_size} holds no patch of {self.patch_size}, or vit_mlp_ratio is 0")
+        if self.image_size < self.patch_size:
+            raise ValueError(f"image_size {self.image_size} holds no patch of {self.patch_size}")
+        if not 1 / self.vit_width <= self.vit_mlp_ratio < 1e3:
+            raise ValueError(f"vit_mlp_ratio {self.vit_mlp_ratio} is out of range")
         if self.max_txt_len > self.max_position:
             raise ValueError(f"max_txt_len {self.max_txt_len} exceeds max_position {self.max_position}")
         special = {name: getattr(self, f"{name}_id") for name in ("pad", "unk", "cls", "sep", "mask", "bos")}

@@ -72,9 +72,9 @@ def crop_resize(frames_THW3: Tensor, frame_offset_N: Tensor, rectangles_N4: Tens
             side = int(sides[members[0]].max())
             chunk = members[: max(1, chunk_bytes // (24 * side * (side + 2 * size)))]
             offsets = frame_offset_N[chunk.to(frame_offset_N.device)].to(device)
-            output[chunk.to(device)] = _resize_chunk(
-                frames_THW3, offsets, rectangles[chunk].to(device), size, transposed
-            )
+            crops = _cut(frames_THW3, offsets, rectangles[chunk])
+            lengths = sides[chunk].to(device)
+            output[chunk.to(device)] = _resize(crops, lengths, size, transposed)
             members = members[len(chunk) :]
     return output
 
@@ -86,20 +86,25 @@ def normalise(crops_N3HW: Tensor) -> Tensor:
     return crops_N3HW.float().div_(255).sub_(mean).div_(std)
 
 
-def _resize_chunk(
-    frames_THW3: Tensor, frame_offset_N: Tensor, rectangles_N4: Tensor, size: int, transposed: bool
-) -> Tensor:
-    """Resize crops in x, then in y; `transposed` crops in y, then in x."""
-    x1, y1, x2, y2 = rectangles_N4.unbind(dim=1)
-    width, height = int((x2 - x1).max()), int((y2 - y1).max())
-    # Columns and rows beyond a crop repeat its last; their coefficients are zero.
+def _cut(frames_THW3: Tensor, frame_offset_N: Tensor, rectangles_N4: Tensor) -> Tensor:
+    """Return crops (N, height, width, 3), each padded to the largest by repeating its last row and column."""
+    height, width = (int((rectangles_N4[:, axis + 2] - rectangles_N4[:, axis]).max()) for axis in (1, 0))
+    x1, y1, x2, y2 = rectangles_N4.to(frames_THW3.device).unbind(dim=1)
     columns = torch.minimum(x1[:, None] + torch.arange(width, device=x1.device), x2[:, None] - 1)
     rows = torch.minimum(y1[:, None] + torch.arange(height, device=y1.device), y2[:, None] - 1)
-    crops = frames_THW3[frame_offset_N.long()[:, None, None], rows[:, :, None], columns[:, None, :]]
-    in_x, in_y = _coefficients(x2 - x1, width, size), _coefficients(y2 - y1, height, size)
+    return frames_THW3[frame_offset_N.long()[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def _resize(crops_NHW3: Tensor, lengths_N2: Tensor, size: int, transposed: bool) -> Tensor:
+    """Resize padded crops of these widths and heights, in x, then in y; `transposed` ones in y, then in x.
+
+    The padding has coefficients of zero.
+    """
+    in_x = _coefficients(lengths_N2[:, 0], crops_NHW3.shape[2], size)
+    in_y = _coefficients(lengths_N2[:, 1], crops_NHW3.shape[1], size)
     if transposed:
-        return _two_passes(crops.permute(0, 3, 2, 1), in_y, in_x).transpose(2, 3)
-    return _two_passes(crops.permute(0, 3, 1, 2), in_x, in_y)
+        return _two_passes(crops_NHW3.permute(0, 3, 2, 1), in_y, in_x).transpose(2, 3)
+    return _two_passes(crops_NHW3.permute(0, 3, 1, 2), in_x, in_y)
 
 
 def _two_passes(crops_N3HW: Tensor, along_last: Tensor, along_first: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class SentenceTokenizer:
         if len(ids_NL) == 0:
             return []
         words: list[str] = self._tokenizer.batch_decode(ids_NL.tolist(), skip_special_tokens=True)
-        return [sentence.strip() for sentence in words]
+        return words
 
 
 def read_vocab(path: Path) -> list[str]:

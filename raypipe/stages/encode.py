@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from raypipe.errors import SchemaError, UserError
+from raypipe.models.attention import backbone_mean
 from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, Blip2, Precision
 from raypipe.models.blip2_config import CaptionRules, Stage1Config
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
@@ -56,6 +57,7 @@ class EncodeConfig(BaseModel):
     box_expansion: float = Field(
         0.5, ge=0, description="share of a box's width and height that is added on every side; 0 for sliding windows"
     )
+    backbone: bool = Field(False, description="add the mean of the ViT's feature map (Table 3, backbone only)")
     output: Literal["tokens", "prefix", "captions"] = Field("tokens", description="see the module")
     caption_rules: CaptionRules = CaptionRules()
 
@@ -66,7 +68,8 @@ class EncodeObjects:
     Needs `frames` (uint8, possibly a scaled-down copy of the source), `width` and `height` of the source, `boxes`
     in source pixels, unexpanded, and `frame_offset`. Adds `tokens`, float16 (N, N_q, H_d), and by
     `EncodeConfig.output` either `caption`, N strings, or `prefix`, float16 (N, layers, 2, heads, N_q,
-    H_d / heads). An empty segment passes through with arrays of length 0.
+    H_d / heads). With `backbone` it adds `backbone`, float16 (N, V_d), the mean of H, which only this stage sees.
+    An empty segment passes through with arrays of length 0.
 
     Batches are bounded by bytes, not by objects. Where memory runs out all the same, the batch is halved for good
     and the work goes on; that is logged once. Raises SchemaError for rows and boxes that do not conform, naming
@@ -141,6 +144,8 @@ class EncodeObjects:
         if not torch.isfinite(tokens).all():
             raise FloatingPointError(f"encode: image tokens are not finite at precision {self.config.precision}")
         outputs: dict[str, Any] = {"tokens": tokens.half().cpu().numpy()}
+        if self.config.backbone:
+            outputs["backbone"] = backbone_mean(encoding.vision_hidden[:count].float()).half().cpu().numpy()
         if self.config.output == "prefix":
             outputs["prefix"] = prefix.half().cpu().numpy()
         elif self.config.output == "captions":
@@ -158,6 +163,8 @@ class EncodeObjects:
     def _empty_outputs(self, count: int) -> dict[str, Any]:
         sizes = self.model.config
         outputs: dict[str, Any] = {"tokens": np.empty((count, sizes.num_query, sizes.hidden), dtype=np.float16)}
+        if self.config.backbone:
+            outputs["backbone"] = np.empty((count, sizes.vit_width), dtype=np.float16)
         if self.config.output == "prefix":
             shape = (count, sizes.layers, 2, sizes.heads, sizes.num_query, sizes.hidden // sizes.heads)
             outputs["prefix"] = np.empty(shape, dtype=np.float16)
@@ -203,5 +210,7 @@ def check_boxes(row: dict[str, Any]) -> None:
         if not good.all():
             first = int(np.flatnonzero(~good)[0])
             corners = ", ".join(f"{value:g}" for value in boxes[first])
-            where = f"{row.get('video_id', 'row')}, frame {offsets[first]} of the segment, box {first} ({corners})"
-            raise SchemaError(f"encode: {where} {fault}")
+            where = f"{row.get('video_id', 'row')}, frame {offsets[first]} of the segment"
+            if "frame_indices" in row and frame_is_there[first]:
+                where += f" ({row['frame_indices'][offsets[first]]} of the video)"
+            raise SchemaError(f"encode: {where}, box {first} ({corners}) {fault}")

@@ -47,6 +47,7 @@ def test_the_written_config_reads_back(tmp_path):
         ({"vit_mlp_ratio": "4"}, "vit_mlp_ratio is '4'"),
         ({"vit_heads": 5}, "vit_width 64 is no multiple of vit_heads 5"),
         ({"heads": 7}, "hidden 48 is no multiple of heads 7"),
+        ({"vit_mlp_ratio": float("inf")}, "vit_mlp_ratio inf is out of range"),
         ({"patch_size": 57}, "image_size 56 holds no patch"),
         ({"max_txt_len": 65}, "max_txt_len 65 exceeds max_position 64"),
         ({"bos_id": 121}, "special token ids"),

@@ -61,6 +61,17 @@ def test_tokens_are_those_of_the_expanded_boxes(weights):
     assert np.array_equal(tokens, stage.model.encode_images(pixels).image_tokens.half().numpy())
 
 
+def test_the_backbone_mean_is_added_on_request(weights):
+    row = segment(20)
+    stage = encoder(weights, backbone=True, microbatch_bytes=1)
+    result = stage(row)
+    rectangles = torch.from_numpy(crop_rectangles(row["boxes"], (320, 240), (160, 120), 0.5))
+    frames, offsets = torch.from_numpy(row["frames"]), torch.from_numpy(row["frame_offset"])
+    hidden = stage.model.encode_vision(crop_resize_normalise(frames, offsets, rectangles, 56))
+    assert np.allclose(result["backbone"], hidden.mean(dim=1).numpy(), atol=2e-3)
+    assert stage(segment(0))["backbone"].shape == (0, 64)
+
+
 def test_the_rest_of_the_row_is_untouched(weights):
     row = segment(3)
     result = encoder(weights)(row)
@@ -190,6 +201,13 @@ def test_bad_boxes_are_refused_with_frame_and_box(weights, index, box, fault):
     row["frame_offset"][:] = 4
     row["boxes"][index] = box
     with pytest.raises(SchemaError, match=rf"encode: test/01, .*{fault}"):
+        encoder(weights)(row)
+
+
+def test_the_frame_of_the_video_is_named_where_the_row_knows_it(weights):
+    row = segment(2) | {"frame_indices": np.arange(100, 110, 2)}
+    row["frame_offset"][1], row["boxes"][1] = 3, (5, 5, 5, 9)
+    with pytest.raises(SchemaError, match=r"frame 3 of the segment \(106 of the video\), box 1"):
         encoder(weights)(row)
 
 
