@@ -67,9 +67,7 @@ def merge_heads(context_NHLd: Tensor) -> Tensor:
 def _attend(attention: Any, hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
     """One attention block with its residual, on keys and values that are already split into heads."""
     query = split_heads(attention.attention.query(hidden), keys.shape[1])
-    context = functional.scaled_dot_product_attention(
-        query, keys.to(query.dtype), values.to(query.dtype), attn_mask=mask
-    )
+    context = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
     output: Tensor = attention.output(merge_heads(context), hidden)
     return output
 
@@ -119,8 +117,8 @@ def text_pass(qformer: Any, hidden_NLD: Tensor, mask_NL: Tensor, heads: int, pre
     for index, layer in enumerate(qformer.encoder.layer):
         keys, values = _keys_values(layer.attention, hidden_NLD, heads)
         if prefix is not None:
-            keys = torch.cat((prefix[:, index, 0].to(keys.dtype), keys), dim=2)
-            values = torch.cat((prefix[:, index, 1].to(values.dtype), values), dim=2)
+            keys = torch.cat((prefix[:, index, 0], keys), dim=2)
+            values = torch.cat((prefix[:, index, 1], values), dim=2)
         hidden_NLD = _attend(layer.attention, hidden_NLD, keys, values, keep)
         hidden_NLD = layer.output(layer.intermediate(hidden_NLD), hidden_NLD)
     return hidden_NLD
