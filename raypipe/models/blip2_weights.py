@@ -65,12 +65,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        # Of torch's long message only what was asked for; the rest tells how to run it all the same.
+        wish = next((line for line in str(error).splitlines() if "nsupported" in line), "no state dict")
         raise UserError(
             f"{path}: refused, nothing of it was run: it is damaged, or it is a pickle that asks for more than "
-            f"tensors ({_first_line(error)})"
+            f"tensors ({wish})"
         ) from error
     except _DAMAGED as error:
-        raise UserError(f"{path}: cannot be read, it is damaged or no checkpoint ({_first_line(error)})") from error
+        raise UserError(
+            f"{path}: cannot be read, it is damaged or no checkpoint ({type(error).__name__}: {_first_line(error)})"
+        ) from error
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
     if not isinstance(state, Mapping):
