@@ -4,10 +4,9 @@ A converted folder holds model.safetensors, config.json, vocab.txt (where a voca
 manifest.json with the size and sha256 of every file, of the sources too. `Blip2.load` reads it.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from raypipe.models.blip2_preprocess import crop_resize_normalise
 from raypipe.models.blip2_tokenizer import SentenceTokenizer, read_vocab
 from raypipe.models.blip2_weights import (
     Translation,
+    huggingface_files,
     huggingface_vocab,
     prefix_vit,
     read_huggingface,
@@ -34,6 +34,8 @@ from raypipe.models.blip2_weights import (
 )
 
 MANIFEST_FILE = "manifest.json"
+# Where a folder is written, inside it, before it takes the place of an earlier one.
+_PARTIAL = ".partial"
 
 
 def convert_lavis(
@@ -84,7 +86,7 @@ def convert_huggingface(folder: Path, out: Path, *, vocab: Path | None = None) -
         if words
         else _words(vocab, folder / VOCAB_FILE, translation.config)
     )
-    return _write(out, translation, words, [], [note, NO_CAPTIONS])
+    return _write(out, translation, words, huggingface_files(folder), [note, NO_CAPTIONS])
 
 
 def check(folder: Path) -> list[str]:
@@ -129,42 +131,36 @@ def describe_file(path: Path) -> dict[str, Any]:
 def _write(
     out: Path, translation: Translation, vocab: list[str] | None, sources: list[Path], notes: list[str]
 ) -> list[str]:
+    partial = out / _PARTIAL
     # A folder with other things in it is not ours to write into.
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).exists())):
+    names_there = {path.name for path in out.iterdir()} - {_PARTIAL} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or (names_there and MANIFEST_FILE not in names_there):
         raise UserError(f"{out}: is there already and is not a folder that was converted before; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST_FILE, VOCAB_FILE):
-        (out / name).unlink(missing_ok=True)
-    weights = translation.weights
-    with _replacing(out / WEIGHTS_FILE) as path:
-        # Copied: a pickle may let several names share memory or transpose it, which safetensors cannot.
-        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
-        save_file(copies, path)
-    with _replacing(out / CONFIG_FILE) as path:
-        path.write_text(translation.config.to_json(), encoding="utf-8")
+    partial.mkdir(parents=True, exist_ok=True)
+    # Copied: a pickle may let several names share memory or transpose it, which safetensors cannot.
+    weights = {
+        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in translation.weights.items()
+    }
+    save_file(weights, partial / WEIGHTS_FILE)
+    (partial / CONFIG_FILE).write_text(translation.config.to_json(), encoding="utf-8")
     names = [WEIGHTS_FILE, CONFIG_FILE]
     if vocab is not None:
-        with _replacing(out / VOCAB_FILE) as path:
-            path.write_text("".join(f"{word}\n" for word in vocab), encoding="utf-8", newline="\n")
+        words = "".join(f"{word}\n" for word in vocab)
+        (partial / VOCAB_FILE).write_text(words, encoding="utf-8", newline="\n")
         names.append(VOCAB_FILE)
     manifest = {
-        "files": {name: describe_file(out / name) for name in names},
+        "files": {name: describe_file(partial / name) for name in names},
         "sources": {path.name: describe_file(path) for path in sources},
         "dropped_keys": translation.dropped,
     }
-    # Last: a folder with a manifest is complete.
-    with _replacing(out / MANIFEST_FILE) as path:
-        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    # Nothing of an earlier conversion is touched before all of this one is on disk.
+    (out / VOCAB_FILE).unlink(missing_ok=True)
+    for name in (*names, MANIFEST_FILE):
+        (partial / name).replace(out / name)
+    shutil.rmtree(partial)
     used = f"{len(weights)} weights, left out on purpose: {', '.join(translation.dropped) or 'nothing'}"
     return [*notes, used, f"wrote {out}: {', '.join([*names, MANIFEST_FILE])}"]
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` that takes its place once it is written in full."""
-    partial = path.with_name(f"{path.name}.partial")
-    yield partial
-    partial.replace(path)
 
 
 def _words(vocab: Path | None, beside: Path, config: Stage1Config) -> tuple[list[str] | None, str]:

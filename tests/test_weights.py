@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
 from jobs.bench_blip2 import TINY
-from raypipe import weights_fetch
+from raypipe import weights, weights_fetch
 from raypipe.errors import UserError
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_config import CaptionRules
@@ -172,6 +172,20 @@ def test_wrong_sources_are_refused_before_anything_is_written(tmp_path):
     assert not out.exists()
 
 
+def test_an_interrupted_conversion_leaves_the_earlier_one_and_is_made_up_for(tmp_path, monkeypatch):
+    source, out = write_lavis(tmp_path), tmp_path / "out"
+    for earlier in ({}, {"manifest.json", "model.safetensors", "config.json", "vocab.txt"}):
+        with monkeypatch.context() as broken:
+            broken.setattr(weights, "describe_file", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                raypipe("convert", "--qformer", source, "--out", out)
+        assert {path.name for path in out.iterdir()} == {".partial", *earlier}
+        assert not earlier or raypipe("check", out) == 0
+        assert raypipe("convert", "--qformer", source, "--out", out) == 0
+        assert raypipe("check", out) == 0
+        assert not (out / ".partial").exists()
+
+
 def test_a_folder_with_other_things_is_not_written_into(tmp_path):
     source, out = write_lavis(tmp_path), tmp_path / "out"
     out.mkdir()
@@ -224,6 +238,7 @@ def test_a_hugging_face_folder_converts_and_says_why_it_cannot_caption(huggingfa
     assert "cannot caption: they hold no language-model head" in capsys.readouterr().out
     assert raypipe("check", tmp_path / "out") == 0
     assert "cannot caption" in capsys.readouterr().out
+    assert "model.safetensors" in json.loads((tmp_path / "out" / "manifest.json").read_text())["sources"]
     model, pixels = Blip2.load(tmp_path / "out"), random_pixels(4)
     encoding = model.encode_images(pixels)
     with torch.inference_mode():

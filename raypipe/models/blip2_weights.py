@@ -127,13 +127,31 @@ def read_huggingface(folder: Path) -> Translation:
     """
     config = _huggingface_config(folder / "config.json")
     state: dict[str, Tensor] = {}
-    for path in _huggingface_files(folder):
+    for path in huggingface_files(folder):
         state |= read_tensors(path)
     dropped = [key for key in state if key.endswith("position_ids") or key == "temp"]
     weights = {key: value for key, value in state.items() if key not in set(dropped)}
     shapes = {name: tuple(tensor.shape) for name, tensor in Blip2.empty(config).state_dict().items()}
     _check_keys(weights, shapes, str(folder))
     return Translation(config, weights, sorted(dropped))
+
+
+def huggingface_files(folder: Path) -> list[Path]:
+    """Return the weight files of a Hugging Face folder: one, or the shards that its index names."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            try:
+                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, AttributeError) as error:
+                raise UserError(f"{index}: is no index of shards ({_first_line(error)})") from error
+            outside = [part for part in names if Path(part).name != part]
+            if outside:
+                raise UserError(f"{index}: names files outside its folder: {_listed(outside)}")
+            return [folder / part for part in names]
+        if (folder / name).is_file():
+            return [folder / name]
+    raise UserError(f"{folder}: holds no model.safetensors and no pytorch_model.bin")
 
 
 def huggingface_vocab(folder: Path) -> list[str] | None:
@@ -211,23 +229,6 @@ def _huggingface_config(path: Path) -> Stage1Config:
         )
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _huggingface_files(folder: Path) -> list[Path]:
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            try:
-                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError) as error:
-                raise UserError(f"{index}: is no index of shards ({_first_line(error)})") from error
-            outside = [part for part in names if Path(part).name != part]
-            if outside:
-                raise UserError(f"{index}: names files outside its folder: {_listed(outside)}")
-            return [folder / part for part in names]
-        if (folder / name).is_file():
-            return [folder / name]
-    raise UserError(f"{folder}: holds no model.safetensors and no pytorch_model.bin")
 
 
 def _listed(keys: list[str]) -> str:
