@@ -1,4 +1,4 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | demo`."""
+"""The command line: `raypipe run | extract | train | score | evaluate | demo | weights`."""
 
 import argparse
 import logging
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from raypipe import __version__
 from raypipe.errors import UserError
+from raypipe.weights_cli import add_weights_parser, run_weights
 
 if TYPE_CHECKING:
     from raypipe.config import RunConfig
@@ -67,6 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
     demo.add_argument("--seed", type=int, default=0, help="of the clips and of training; clips once drawn are kept")
     _add_debug(demo)
+    for command in add_weights_parser(commands):
+        _add_debug(command)
     return parser
 
 
@@ -131,6 +134,8 @@ def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "demo":
         return _demo(options)
+    if options.command == "weights":
+        return run_weights(options)
     if options.command == "evaluate" and (options.scores or options.labels):
         return _evaluate_files(options)
     retry_dead = getattr(options, "retry_dead", False)

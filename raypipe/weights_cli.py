@@ -12,8 +12,8 @@ from typing import Any
 from raypipe.errors import UserError
 
 
-def add_weights_parser(subparsers: Any) -> None:
-    """Add `weights` and its four commands to the subparsers of an argparse parser."""
+def add_weights_parser(subparsers: Any) -> list[argparse.ArgumentParser]:
+    """Add `weights` and its four commands to the subparsers of an argparse parser, and return the four."""
     weights = subparsers.add_parser(
         "weights", help="fetch, convert, check and verify BLIP-2 weights", description="The BLIP-2 stage-1 weights."
     )
@@ -47,6 +47,7 @@ def add_weights_parser(subparsers: Any) -> None:
     verify.add_argument("--reference", type=Path, required=True, metavar="NPZ", help="recorded inputs and outputs")
     verify.add_argument("--json", type=Path, metavar="OUT", help="write the differences there, too")
     verify.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    return [fetch, convert, check, verify]
 
 
 def run_weights(args: argparse.Namespace) -> int:
