@@ -9,7 +9,7 @@ time, from the beginning of the first segment until the extraction has returned.
 connecting, probing the videos, starting the actors. Memory is the peak of the summed proportional set size (PSS) of
 the driver's process tree, sampled twice a second; clips are written before, every measurement has a fresh process.
 What else runs on the machine lengthens the stages' seconds but not the gaps between them, and so flatters the
-efficiency: the load before the start is printed, and should be near nothing.
+efficiency: how much of the cores went to others meanwhile is printed, and should be near nothing.
 """
 
 import argparse
@@ -61,8 +61,9 @@ QUICK = Sizes(num_clips=4, mean_frames=20, short_seconds=2.0, long_seconds=4.0)
 class Measurement:
     """One extraction: what `pipeline.ExtractResult` says of its time, and peak memory in bytes.
 
-    `peak_bytes` is the largest sum over all processes, `parts_bytes` each part's own peak: driver, actors, and the
-    rest of Ray (its servers and idle workers).
+    `other_cores` is how many cores everything else on the machine kept busy. `peak_bytes` is the largest sum over
+    all processes, `parts_bytes` each part's own peak: driver, actors, and the rest of Ray (its servers and idle
+    workers).
     """
 
     num_segments: int
@@ -71,6 +72,7 @@ class Measurement:
     seconds: dict[str, float]
     wall_seconds: float
     startup_seconds: float
+    other_cores: float
     peak_bytes: int
     parts_bytes: dict[str, int]
 
@@ -91,10 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
     arguments = parser.parse_args(argv)
     sizes = QUICK if arguments.quick else Sizes()
-    load = psutil.getloadavg()[0]
-    print(f"{arguments.cores} cores, load {load:.1f} before the start")
-    document: dict[str, Any] = {"cores": arguments.cores, "load": load}
-    document |= {"sizes": asdict(sizes), "versions": versions()}
+    document: dict[str, Any] = {"cores": arguments.cores, "sizes": asdict(sizes), "versions": versions()}
     measure_at = partial(measure, cores=arguments.cores, timeout_seconds=arguments.timeout)
     with tempfile.TemporaryDirectory() as directory:
         if arguments.only != "memory":
@@ -131,6 +130,7 @@ def _print_efficiency(result: Measurement, cores: int) -> None:
         f"efficiency: {total:.1f} s of stages / {cores} cores / {work:.1f} s = {result.efficiency(cores):.2f}; "
         f"asked: at least {MIN_EFFICIENCY}; with start-up {total / cores / result.wall_seconds:.2f}"
     )
+    print(f"  meanwhile others took {result.other_cores:.1f} of {os.cpu_count()} cores")
 
 
 def _print_memory(seconds: float, result: Measurement) -> None:
@@ -199,7 +199,7 @@ def measure(
     process = context.Process(target=_extract_and_send, args=(config.model_dump(mode="json"), sender))
     process.start()
     sender.close()
-    with PeakMemory(process.pid or 0) as memory:
+    with Sampler(process.pid or 0) as sampler:
         try:
             if not receiver.poll(timeout_seconds):
                 raise TimeoutError(f"extraction of {root} takes more than {timeout_seconds:.0f} s")
@@ -207,12 +207,19 @@ def measure(
         except EOFError as error:
             raise RuntimeError(f"extraction of {root} failed; its traceback is above") from error
         finally:
-            memory.stop()
+            sampler.stop()
             _end(process)
-    return Measurement(**times, peak_bytes=memory.peak_bytes, parts_bytes=memory.parts_bytes)
+    return Measurement(
+        **times,
+        other_cores=sampler.other_cores,
+        peak_bytes=sampler.peak_bytes,
+        parts_bytes=sampler.parts_bytes,
+    )
 
 
 def _extract_and_send(document: Mapping[str, Any], sender: Connection) -> None:
+    import ray
+
     from raypipe.pipeline import extract
 
     result = extract(RunConfig.model_validate(document))
@@ -226,6 +233,8 @@ def _extract_and_send(document: Mapping[str, Any], sender: Connection) -> None:
             "startup_seconds": result.startup_seconds,
         }
     )
+    # What multiprocessing starts ends without the exit handlers by which Ray stops its servers.
+    ray.shutdown()
 
 
 def _end(process: Any) -> None:
@@ -240,17 +249,20 @@ def _end(process: Any) -> None:
         process.join()
 
 
-class PeakMemory:
-    """Samples the memory of a process and all below it in a thread, and keeps the peaks."""
+class Sampler:
+    """Samples the memory of a process and all below it in a thread, keeps the peaks, and watches the cores."""
 
     def __init__(self, pid: int) -> None:
         self.peak_bytes = 0
         self.parts_bytes = dict.fromkeys(PARTS, 0)
+        self.other_cores = 0.0
         self._root = psutil.Process(pid)
+        self._own_seconds: dict[int, float] = {}
+        self._began = time.monotonic(), _busy_seconds()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample_until_stopped, daemon=True)
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> "Sampler":
         self._thread.start()
         return self
 
@@ -259,8 +271,11 @@ class PeakMemory:
 
     def stop(self) -> None:
         """Take no more samples."""
-        self._stopped.set()
-        self._thread.join()
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self._thread.join()
+            busy_seconds = _busy_seconds() - self._began[1] - sum(self._own_seconds.values())
+            self.other_cores = max(0.0, busy_seconds / (time.monotonic() - self._began[0]))
 
     def _sample_until_stopped(self) -> None:
         while not self._stopped.is_set():
@@ -275,6 +290,7 @@ class PeakMemory:
                 # A process that ends meanwhile has no memory left to count.
                 with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                     parts[self._part(process)] += _memory_bytes(process)
+                    self._own_seconds[process.pid] = sum(process.cpu_times()[:2])
         self.peak_bytes = max(self.peak_bytes, sum(parts.values()))
         self.parts_bytes = {name: max(value, parts[name]) for name, value in self.parts_bytes.items()}
 
@@ -283,6 +299,14 @@ class PeakMemory:
             return "driver"
         # Ray names an actor's process after its class, which is named after its steps.
         return "actors" if "(decode" in " ".join(process.cmdline()) else "ray"
+
+
+def _busy_seconds() -> float:
+    """Return the time for which the machine's cores were not idle, summed over them."""
+    times = psutil.cpu_times()
+    # Linux counts a guest's time in the user's too.
+    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
+    return float(sum(times) - idle)
 
 
 def _memory_bytes(process: psutil.Process) -> int:

@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ from jobs.bench_extract import (
     MAX_GROWTH,
     QUICK,
     Measurement,
-    PeakMemory,
+    Sampler,
     bench_config,
     main,
     measure,
@@ -22,7 +23,7 @@ from raypipe.video.probe import probe_video
 
 
 def measurement(seconds, wall_seconds, startup_seconds):
-    return Measurement(2, 100, 0, seconds, wall_seconds, startup_seconds, peak_bytes=0, parts_bytes={})
+    return Measurement(2, 100, 0, seconds, wall_seconds, startup_seconds, other_cores=0.0, peak_bytes=0, parts_bytes={})
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,16 @@ def test_peak_memory_sees_what_a_process_holds():
     process = context.Process(target=hold, args=(200 * 2**20, is_held))
     process.start()
     try:
-        with PeakMemory(process.pid) as memory:
+        with Sampler(process.pid) as sampler:
             assert is_held.wait(60)
             time.sleep(1.5)
     finally:
         process.kill()
         process.join()
-    assert 200 * 2**20 < memory.peak_bytes < 500 * 2**20
-    assert memory.parts_bytes["driver"] == memory.peak_bytes
-    assert memory.parts_bytes["actors"] == 0
+    assert 200 * 2**20 < sampler.peak_bytes < 500 * 2**20
+    assert sampler.parts_bytes["driver"] == sampler.peak_bytes
+    assert sampler.parts_bytes["actors"] == 0
+    assert 0 <= sampler.other_cores <= (os.cpu_count() or 1)
 
 
 @pytest.mark.slow
@@ -97,7 +99,13 @@ def test_quick_measures_everything(tmp_path, capsys):
     # Both fit one segment, so what differs is noise.
     assert figures["growth"] < MAX_GROWTH
     printed = capsys.readouterr().out
-    for words in ("2 cores, load ", "start-up", "efficiency:", "at least 0.75", "times the peak of the short video"):
+    for words in (
+        "start-up",
+        "efficiency:",
+        "meanwhile others took",
+        "at least 0.75",
+        "times the peak of the short video",
+    ):
         assert words in printed
 
 
