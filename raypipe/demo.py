@@ -106,7 +106,9 @@ def write_video(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int = FPS)
 
     temporary = path.with_name(f".{path.name}")
     with av.open(str(temporary), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
+        # With x264's macroblock tree the same frames give another file now and then, even on one thread.
+        options = {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0"}
+        stream: Any = container.add_stream("libx264", rate=fps, options=options)
         stream.codec_context.thread_count = 1
         stream.pix_fmt = "yuv420p"
         for number, image in enumerate(frames):
@@ -128,9 +130,9 @@ def _mot_lines(figures: list[Figure]) -> list[str]:
 
 def write_demo(root: Path, seed: int = 0) -> None:
     """Write the data set below `root`, once: clips, labels.csv and boxes. Raises UserError where it cannot write."""
-    if (root / "labels.csv").exists():
-        return
     try:
+        if (root / "labels.csv").exists():
+            return
         labels = ["video,start_frame,end_frame"]
         for split, count in (("train", NUM_TRAIN), ("test", NUM_TEST)):
             for folder in (root / split, root / "boxes" / split):
