@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from raypipe.errors import UserError
+from raypipe.features import read_records
 from raypipe.models.density import make_density
 from raypipe.schema import NUM_MOTION_BINS
 from raypipe.storage import RunFolder
@@ -29,6 +32,8 @@ MODEL_CARD = "model.json"
 MODEL_FILE = "model.safetensors"
 # A density model is fitted to a sample of at most this many objects.
 MAX_FIT_ROWS = 500_000
+# As many held-out objects tell the mean errors of normal ones.
+MAX_HELD_OUT_ROWS = 20_000
 # Files of features are read by this many tasks at most, a few files at a time.
 MAX_READ_TASKS = 64
 FILES_PER_READ = 8
@@ -101,6 +106,10 @@ def train(
     if known is not None and known.train_hash == train_hash:
         return known, False
 
+    if not any(
+        record.num_objects for record in read_records(folder, {video: committed[video] for video in fit_videos})
+    ):
+        raise UserError("the training videos hold no objects: nothing to train on")
     if config.score.model == "rm":
         trained = _train_reconstruction(config, folder, files(fit_videos), files(held_out_videos), train_hash, logger)
     else:
@@ -124,13 +133,19 @@ def model_files(folder: RunFolder, kind: ModelKind) -> dict[str, bytes]:
     return {path.rpartition("/")[2]: folder.filesystem.cat_file(path) for path in paths}
 
 
+def _held_out_sample(
+    config: "RunConfig", folder: RunFolder, fit_files: list[str], held_out_files: list[str]
+) -> NDArray[np.float32]:
+    """Return motion features of held-out objects; where the held-out videos hold none, of those that are fitted."""
+    held_out = sample_motion(folder, held_out_files, MAX_HELD_OUT_ROWS, config.seed)
+    return held_out if len(held_out) else sample_motion(folder, fit_files, MAX_HELD_OUT_ROWS, config.seed)
+
+
 def _fit_density(
     config: "RunConfig", folder: RunFolder, fit_files: list[str], held_out_files: list[str], train_hash: str
 ) -> TrainedModel:
     density = make_density(config.score.density())
     features = sample_motion(folder, fit_files, MAX_FIT_ROWS, config.seed)
-    if not len(features):
-        raise UserError("the training videos hold no objects: nothing to train on")
     try:
         density.fit(features, seed=config.seed)
     except ValueError as error:
@@ -139,8 +154,7 @@ def _fit_density(
         density.save(Path(directory))
         for file in sorted(Path(directory).iterdir()):
             folder.commit(folder.path("models", config.score.model, file.name), file.read_bytes())
-    held_out = sample_motion(folder, held_out_files, MAX_FIT_ROWS, config.seed)
-    errors = density.score(held_out if len(held_out) else features)
+    errors = density.score(_held_out_sample(config, folder, fit_files, held_out_files))
     return TrainedModel(
         kind=config.score.model,
         train_hash=train_hash,
@@ -182,10 +196,16 @@ def _train_reconstruction(
     options = ray.data.ExecutionOptions(preserve_order=True)
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={"train": config.train.model_dump(), "seed": config.seed},
-        datasets={"fit": dataset(fit_files), "held_out": dataset(held_out_files)},
-        # Held-out objects are few and go to rank 0 alone, which reads them without a process to share them out.
-        dataset_config=ray.train.DataConfig(datasets_to_split=["fit"], execution_options=options),
+        train_loop_config={
+            "train": config.train.model_dump(),
+            "seed": config.seed,
+            "held_out": _held_out_sample(config, folder, fit_files, held_out_files),
+        },
+        datasets={"fit": dataset(fit_files)},
+        # A single worker reads for itself, without the processes that share data out among several.
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split="all" if config.train.workers > 1 else [], execution_options=options
+        ),
         scaling_config=ray.train.ScalingConfig(num_workers=config.train.workers, use_gpu=config.train.use_gpu),
         run_config=ray.train.RunConfig(
             # The same name in the same place resumes after the last checkpoint, also in a new driver.

@@ -60,7 +60,6 @@ def train_loop(settings: dict[str, Any]) -> None:
     # threads that wait for a core that another process has cost far more than the one core gains.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size()))
     chunks = chunk_reader(ray.train.get_dataset_shard("fit"), config.batch_size)
-    held_out = chunk_reader(ray.train.get_dataset_shard("held_out"), config.batch_size)
     module = ReconstructionModule(ReconstructionShape(0, NUM_MOTION_BINS, config.num_layers, config.hidden_size))
     module.to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
@@ -82,7 +81,7 @@ def train_loop(settings: dict[str, Any]) -> None:
         history.append({"loss": loss})
         report = {"epoch": epoch}
         if context.get_world_rank() == 0:
-            means, floor = _held_out_errors(module, held_out(), device)
+            means, floor = _held_out_errors(module, torch.from_numpy(settings["held_out"]).to(device))
             history[-1]["held_out_error"] = sum(means)
             state = {"history": history, "held_out_means": means, "floor": floor, "num_objects": num_objects}
             with tempfile.TemporaryDirectory() as directory:
@@ -156,15 +155,7 @@ def _sum_over_workers(tensor: torch.Tensor) -> None:
         tensor.copy_(moved)
 
 
-def _held_out_errors(
-    module: ReconstructionModule, chunks: Chunks, device: torch.device
-) -> tuple[tuple[float, float], float]:
+def _held_out_errors(module: ReconstructionModule, features_NF: torch.Tensor) -> tuple[tuple[float, float], float]:
     """Return the mean spatial and motion error of held-out objects, and the least motion error."""
-    sums = torch.zeros(3, dtype=torch.float64)
-    least = float("inf")
-    for chunk in chunks:
-        spatial, motion = (errors.double().cpu() for errors in module.part_errors(torch.from_numpy(chunk).to(device)))
-        sums += torch.tensor([spatial.sum(), motion.sum(), len(chunk)], dtype=torch.float64)
-        least = min(least, float(motion.min())) if len(chunk) else least
-    spatial_mean, motion_mean = (sums[:2] / sums[2].clamp_min(1)).tolist()
-    return (spatial_mean, motion_mean), least if least < float("inf") else 0.0
+    spatial, motion = (errors.double() for errors in module.part_errors(features_NF))
+    return (float(spatial.mean()), float(motion.mean())), float(motion.min())

@@ -5,13 +5,15 @@ where `run` does them all. A step returns the lines that tell the user what it d
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from raypipe.catalog import Catalogue
+from raypipe.catalog import Catalogue, list_videos
+from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.evaluate import (
     Evaluation,
@@ -143,7 +145,9 @@ STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {
 
 def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_dead: bool = False) -> int:
     """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are."""
-    with _tracked(config, name) as experiment:
+    # A mistake in the data is told before anything is started or recorded.
+    list_videos(config)
+    with ThreadPoolExecutor(max_workers=1) as pool, _started(pool, config, name) as experiment:
         if name == "run":
             for step in STEPS:
                 with experiment.child(step) as child:
@@ -168,8 +172,15 @@ def _say(lines: list[str], say: Callable[[str], None]) -> None:
         say(line)
 
 
-def _tracked(config: RunConfig, name: str) -> Any:
-    return track(config.tracking, config.output, run_name=name, params=config.flat(), tags={"raypipe.step": name})
+@contextmanager
+def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator[Experiment]:
+    """Open the MLflow run; a run of all steps needs Ray in any case, which starts meanwhile: both take seconds."""
+    starting = pool.submit(connect, config.ray) if name == "run" else None
+    tags = {"raypipe.step": name}
+    with track(config.tracking, config.output, run_name=name, params=config.flat(), tags=tags) as experiment:
+        if starting:
+            starting.result()
+        yield experiment
 
 
 def _evaluate(
