@@ -326,6 +326,12 @@ def _probe(uri: str) -> None:
         socket.create_connection((parts.hostname, parts.port or port), timeout=CONNECT_SECONDS).close()
 
 
+def load_mlflow() -> None:
+    """Import MLflow, quietly: done early and in another thread, its seconds need not be waited for."""
+    _quieten()
+    import mlflow.tracking  # noqa: F401
+
+
 def _connect(uri: str) -> Any:
     _quieten()
     from mlflow.tracking import MlflowClient

@@ -24,7 +24,7 @@ from raypipe.evaluate import (
     per_video_table,
     results_document,
 )
-from raypipe.experiment import Experiment, track, ui_command
+from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.pipeline import extract, require_features
 from raypipe.score import score
@@ -174,12 +174,16 @@ def _say(lines: list[str], say: Callable[[str], None]) -> None:
 
 @contextmanager
 def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator[Experiment]:
-    """Open the MLflow run; a run of all steps needs Ray in any case, which starts meanwhile: both take seconds."""
-    starting = pool.submit(connect, config.ray) if name == "run" else None
+    """Open the MLflow run; a run of all steps needs Ray in any case, which starts meanwhile: both take seconds.
+
+    Ray starts in the main thread: started in another one, it takes 15 s to shut down.
+    """
+    if name == "run":
+        if config.tracking.enabled:
+            pool.submit(load_mlflow)
+        connect(config.ray)
     tags = {"raypipe.step": name}
     with track(config.tracking, config.output, run_name=name, params=config.flat(), tags=tags) as experiment:
-        if starting:
-            starting.result()
         yield experiment
 
 
