@@ -100,12 +100,15 @@ def _read_luma(uri: str, num_frames: int, width: int, height: int) -> NDArray[np
 
 @contextmanager
 def _one_core() -> Iterator[str]:
-    """Bind the process to one core where the system can, so that the figure is per core; yield what was done."""
+    """Bind the process to one core where the system can, so that the figure is per core; yield what was done.
+
+    The last one, because the first serves most interrupts.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield "not bound to one core"
         return
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
+    os.sched_setaffinity(0, {max(cores)})
     try:
         yield "one core"
     finally:
