@@ -160,5 +160,7 @@ def demo_config(root: Path, output: Path) -> dict[str, Any]:
         "dataset": {"name": "folder", "root": str(root)},
         "output": str(output),
         "detector": {"kind": "boxes", "boxes_root": str(root / "boxes")},
+        # A runner crosses his own width in five frames: vectors further apart in time are not his any more.
+        "motion": {"window_seconds": 0.2},
         "score": {"smoothing_seconds": 0.2},
     }
