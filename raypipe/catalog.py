@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from raypipe.config import RunConfig, digest
@@ -34,12 +34,15 @@ class Catalogue:
 
     entries: tuple[Entry, ...]
     labels: dict[str, list[Interval]] | None
+    num_ignored: int = 0
 
     def fingerprint(self) -> str:
-        """Return a hash that changes when a video is added, removed or has another size or length."""
-        return digest(
-            [[e.video.video_id, e.video.num_bytes, e.index.num_frames if e.index else None] for e in self.entries]
+        """Return a hash that changes when a video is added, removed, or has another split, size, length or boxes."""
+        rows = (
+            (e.video.video_id, e.video.split, e.video.num_bytes, e.video.boxes_bytes, e.index and e.index.num_frames)
+            for e in self.entries
         )
+        return digest(list(rows))
 
     @property
     def damaged(self) -> dict[str, str]:
@@ -56,12 +59,16 @@ def list_videos(config: RunConfig) -> Listing:
     if config.detector.kind == "boxes":
         root = str(config.detector.boxes_root)
         boxes = RunFolder(root)
-        present = set(boxes.filesystem.find(boxes.path()))
+        present = {
+            path: int(info["size"] or 0) for path, info in boxes.filesystem.find(boxes.path(), detail=True).items()
+        }
         missing = [v.video_id for v in listing.videos if boxes_path(boxes.path(), v.video_id) not in present]
         if missing:
             example = boxes_path(root, missing[0])
             count = f"{len(missing)} of {len(listing.videos)} videos"
             raise UserError(f"detector.boxes_root: {count} have no boxes, the first: {example}")
+        videos = (replace(v, boxes_bytes=present[boxes_path(boxes.path(), v.video_id)]) for v in listing.videos)
+        listing = replace(listing, videos=tuple(videos))
     return listing
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from raypipe.errors import UserError
+
 if TYPE_CHECKING:
     from raypipe.config import RayConfig
 
@@ -25,7 +27,13 @@ def connect(config: "RayConfig") -> None:
         is_debugging = logging.getLogger().isEnabledFor(logging.INFO)
         quiet = {"logging_level": logging.ERROR, "log_to_driver": is_debugging}
         if "RAY_ADDRESS" in os.environ:
-            ray.init(**quiet)
+            try:
+                ray.init(**quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise UserError(
+                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster answers there: {reason}"
+                ) from error
         else:
             with _without_the_log_level_line():
                 ray.init(

@@ -154,10 +154,14 @@ def align_labels(intervals: Sequence[tuple[int, int]], num_frames: int) -> tuple
     for start, stop in intervals:
         if start < 0 or stop < start:
             raise AnnotationError(f"interval {start}..{stop} is not a range of frames (0-based, end exclusive)")
-    label = np.zeros(max([num_frames, *(stop for _, stop in intervals)]), bool)
-    for start, stop in intervals:
+    label = np.zeros(num_frames, bool)
+    num_cut, cut_from = 0, num_frames
+    for start, stop in sorted(intervals):
         label[start:stop] = True
-    return label[:num_frames], int(np.count_nonzero(label[num_frames:]))
+        # Past the end by arithmetic: "to the end" may be written as a very large number.
+        num_cut += max(0, stop - max(start, cut_from))
+        cut_from = max(cut_from, stop)
+    return label, num_cut
 
 
 def evaluate_videos(

@@ -96,18 +96,27 @@ def read_segment(folder: RunFolder, video_id: str, segment_index: int) -> tuple[
     )
 
 
-def commit_scores(folder: RunFolder, video_id: str, table: pa.Table) -> None:
-    """Commit a video's SCORE rows."""
-    folder.commit(folder.score_path(video_id), serialise_table(conform(table, SCORE, f"scores of {video_id}")))
+def commit_scores(folder: RunFolder, video_id: str, table: pa.Table, made_by: Mapping[str, Any]) -> None:
+    """Commit a video's SCORE rows with the model and settings that made them."""
+    table = conform(table, SCORE, f"scores of {video_id}")
+    folder.commit(folder.score_path(video_id), serialise_table(table, made_by))
 
 
-def read_scores(folder: RunFolder, video_id: str) -> pa.Table:
-    """Return a video's SCORE rows. Raises UserError where it has none."""
+def read_scores(folder: RunFolder, video_id: str, made_by: Mapping[str, Any]) -> pa.Table:
+    """Return a video's SCORE rows. Raises UserError where it has none, or where they were made by something else."""
     try:
         with folder.filesystem.open(folder.score_path(video_id), "rb") as file:
-            return conform(pq.read_table(file), SCORE, folder.score_path(video_id))
+            table = pq.read_table(file)
     except FileNotFoundError as error:
         raise UserError(f"{video_id} has no scores in {folder.root}: run `raypipe score` first") from error
+    known = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    if known != made_by:
+        differing = sorted(key for key in {*known, *made_by} if known.get(key) != made_by.get(key))
+        raise UserError(
+            f"the scores of {video_id} were made by another model or other settings ({', '.join(differing)}): "
+            "run `raypipe score` again"
+        )
+    return conform(table.replace_schema_metadata(None), SCORE, folder.score_path(video_id))
 
 
 def read_records(folder: RunFolder, committed: Mapping[str, set[int]]) -> list[SegmentRecord]:
@@ -132,7 +141,7 @@ class VideoFeatures:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Indices of the segments that are not there; all are where there is no record at all."""
+        """Indices of the segments that are not there; none are known where there is no record at all."""
         present = {record.segment_index for record in self.records}
         count = self.records[0].num_segments if self.records else 0
         return tuple(index for index in range(count) if index not in present)

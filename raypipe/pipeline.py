@@ -70,24 +70,23 @@ class RunSteps:
         folder: RunFolder,
         session: str,
         max_attempts: int,
-        begins: bool,
+        group: int,
     ) -> None:
         self.steps = [(name, step(*arguments)) for name, step, arguments in steps]
         self.folder = folder
-        self.session = session
+        # Counted in each pool, because Ray repeats a row only in the pool whose process died.
+        self.session = f"{session}/{group}"
         self.max_attempts = max_attempts
-        self.begins = begins
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row after the steps, `seconds_<step>` added; or what is left of a dead row."""
         if row.get("is_dead"):
             return row
         place = (row["video_id"], row["segment_index"])
-        if self.begins:
-            attempt = self.folder.begin_attempt(self.session, *place)
-            if attempt > self.max_attempts:
-                message = f"its process died {self.max_attempts} times; the segment may exhaust memory or crash a codec"
-                return self._bury(row, DeadLetter(*place, "extract", "crashed", message, self.max_attempts))
+        if self.folder.begin_attempt(self.session, *place) > self.max_attempts:
+            message = f"its process died {self.max_attempts} times; the segment may exhaust memory or crash a codec"
+            stage = "-".join(name for name, _ in self.steps)
+            return self._bury(row, DeadLetter(*place, stage, "crashed", message, self.max_attempts))
         for name, step in self.steps:
             started = time.perf_counter()
             seconds = {key: value for key, value in row.items() if key.startswith("seconds_")}
@@ -145,19 +144,23 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
                 entries[video.video_id] = _probed(ready[0], video)
                 advance(1, dead=int(entries[video.video_id].failure is not None))
     ordered = tuple(entries[video.video_id] for video in listing.videos)
-    return Catalogue(ordered, listing.labels)
+    return Catalogue(ordered, listing.labels, listing.num_ignored)
 
 
 def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder: RunFolder) -> None:
-    """Raise UserError where a video has features of a file that has another size now."""
+    """Raise UserError where a video has features, and its file or its boxes have another size now."""
     committed = folder.committed()
     for video in videos:
         before = cached.get(video.video_id)
-        if before and before.video.num_bytes != video.num_bytes and video.video_id in committed:
+        if before is None or video.video_id not in committed:
+            continue
+        then, now = before.video, video
+        if (then.num_bytes, then.boxes_bytes) != (now.num_bytes, now.boxes_bytes):
             where = folder.path("features", escape(video.video_id))
             raise UserError(
-                f"{video.video_id} changed since its features were extracted ({before.video.num_bytes:,} bytes then, "
-                f"{video.num_bytes:,} now). Remove {where} to extract them again, or use another output."
+                f"{video.video_id} changed since its features were extracted: video {then.num_bytes:,} bytes then and "
+                f"{now.num_bytes:,} now, boxes {then.boxes_bytes:,} and {now.boxes_bytes:,}. "
+                f"Remove {where} to extract them again, or use another output."
             )
 
 
@@ -269,7 +272,7 @@ def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]],
         stage = type("_".join(name for name, _, _ in group), (RunSteps,), {})
         dataset = dataset.map(
             stage,
-            fn_constructor_args=(group, folder, session, config.max_attempts, position == 0),
+            fn_constructor_args=(group, folder, session, config.max_attempts, position),
             num_cpus=round(share, 3),
             compute=ray.data.ActorPoolStrategy(size=pool, max_tasks_in_flight_per_actor=1),
         )
@@ -287,5 +290,10 @@ def require_features(config: RunConfig, folder: RunFolder) -> Catalogue:
     _claim(config, folder, document["catalogue_hash"])
     cached = read_catalogue(folder)
     listing = list_videos(config)
-    entries = tuple(cached[video.video_id] for video in listing.videos if video.video_id in cached)
-    return Catalogue(entries, listing.labels)
+    other = [video.video_id for video in listing.videos if getattr(cached.get(video.video_id), "video", None) != video]
+    if other:
+        raise UserError(
+            f"{len(other)} videos are new, or have changed their file, boxes or split since `raypipe extract`, "
+            f"the first: {other[0]}. Run it again."
+        )
+    return Catalogue(tuple(cached[video.video_id] for video in listing.videos), listing.labels)

@@ -59,6 +59,12 @@ class ScoreResult:
     missing_segments: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+def made_by(config: ScoreConfig, model: "TrainedModel") -> dict[str, Any]:
+    """Return what a video's scores depend on beside its features; kept with them."""
+    settings = config.model_dump(mode="json", include={"model", "weighting", "smoothing_seconds", "min_max"})
+    return settings | {"train_hash": model.train_hash}
+
+
 def object_scores(
     features_N8: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
 ) -> NDArray[np.float64]:
@@ -146,7 +152,7 @@ def score_video(
     scores = object_scores(motion_features(features.table), model, files, config.weighting)
     floor = model.floor if model.kind != "rm" or config.weighting == "joint" else model.floor / model.held_out_means[1]
     table = score_table(video_id, index, features, scores, stride=stride, floor=floor, config=config)
-    commit_scores(folder, video_id, table)
+    commit_scores(folder, video_id, table, made_by(config, model))
     return {
         "video_id": video_id,
         "num_frames": table.num_rows,
@@ -165,14 +171,17 @@ def score(config: "RunConfig", catalogue: "Catalogue") -> ScoreResult:
 
     from raypipe.cluster import connect
     from raypipe.progress import progress
-    from raypipe.train import model_files, read_model
+    from raypipe.train import model_files, read_model, training_hash
 
     folder = RunFolder(config.output)
     model = read_model(folder, config.score.model)
     if model is None:
         raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
-    if model.feature_hash != config.feature_hash():
-        raise UserError(f"the {model.kind!r} model in {folder.root} was trained on other features: train it again")
+    if model.train_hash != training_hash(config, folder, catalogue):
+        raise UserError(
+            f"the {model.kind!r} model in {folder.root} was trained with other settings or on other features: "
+            "run `raypipe train` again"
+        )
     entries = [entry for entry in catalogue.entries if entry.video.split == "test" and entry.index is not None]
     if not entries:
         raise UserError("the data set has no readable video in its test split: nothing to score")

@@ -76,7 +76,10 @@ class RunFolder:
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
-        fs, path = fsspec.core.url_to_fs(self.root)
+        try:
+            fs, path = fsspec.core.url_to_fs(self.root)
+        except (ValueError, ImportError) as error:
+            raise UserError(f"{self.root}: {error}") from error
         return fs, path.rstrip("/")
 
     @property
@@ -153,7 +156,7 @@ class RunFolder:
         try:
             document: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise UserError(f"{self.path(name)} is damaged: {error}. Remove it, or use another output.") from error
+            raise UserError(f"{self.path(name)} is damaged: {error}. Use another output.") from error
         return document
 
     def _segments_below(self, kind: str, suffix: str) -> dict[str, set[int]]:
@@ -164,6 +167,14 @@ class RunFolder:
             if name.endswith(suffix) and name.removesuffix(suffix).isdigit():
                 found[unescape(video)].add(int(name.removesuffix(suffix)))
         return dict(found)
+
+    def stamps(self, kind: str) -> dict[str, str]:
+        """Return a stamp of every file below `kind` by its path there; a file that is written again has another."""
+        base = self.path(kind)
+        return {
+            path[len(base) + 1 :]: f"{info['size']} {info.get('ETag') or info.get('mtime') or info.get('created')}"
+            for path, info in self.filesystem.find(base, detail=True).items()
+        }
 
     def committed(self) -> dict[str, set[int]]:
         """Return the indices of the committed segments of each video."""
@@ -228,7 +239,10 @@ class RunFolder:
         """Raise UserError where a local folder's disk has less than `num_bytes` left."""
         if self.is_local:
             folder = Path(self.path())
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"output: {folder} cannot be made ({error.strerror})") from error
             free = shutil.disk_usage(folder).free
             if free < num_bytes:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")

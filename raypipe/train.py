@@ -18,7 +18,7 @@ from raypipe.errors import UserError
 from raypipe.features import read_records
 from raypipe.models.density import make_density
 from raypipe.schema import NUM_MOTION_BINS
-from raypipe.storage import RunFolder
+from raypipe.storage import RunFolder, escape
 from raypipe.training_data import ReadMotion, sample_motion, split_held_out
 
 if TYPE_CHECKING:
@@ -81,11 +81,9 @@ def train(
 
     Returns what is known of it, and whether it was trained now. Raises UserError where there is nothing to train on.
     """
-    from raypipe.config import digest
-
     folder = RunFolder(config.output)
     committed = folder.committed()
-    videos = [e.video.video_id for e in catalogue.entries if e.video.split == "train" and e.video.video_id in committed]
+    videos = [video for video in _training_videos(catalogue) if video in committed]
     if not videos:
         raise UserError("no video of the train split has features: nothing to train on")
     fit_videos, held_out_videos = split_held_out(videos)
@@ -93,15 +91,7 @@ def train(
     def files(video_ids: list[str]) -> list[str]:
         return [folder.feature_path(video, index) for video in video_ids for index in sorted(committed[video])]
 
-    names = [path.removeprefix(folder.path()) for path in files(videos)]
-    parts = [
-        config.feature_hash(),
-        config.train.model_dump(),
-        config.score.density().model_dump() if config.score.model != "rm" else None,
-        config.seed,
-        names,
-    ]
-    train_hash = digest(parts)
+    train_hash = training_hash(config, folder, catalogue)
     known = read_model(folder, config.score.model)
     if known is not None and known.train_hash == train_hash:
         return known, False
@@ -116,6 +106,20 @@ def train(
         trained = _fit_density(config, folder, files(fit_videos), files(held_out_videos), train_hash)
     folder.commit_json(f"models/{trained.kind}/{MODEL_CARD}", trained.__dict__)
     return trained, True
+
+
+def _training_videos(catalogue: "Catalogue") -> list[str]:
+    return [entry.video.video_id for entry in catalogue.entries if entry.video.split == "train"]
+
+
+def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> str:
+    """Return the hash of all that decides the trained model: its settings, and the very files it is trained on."""
+    from raypipe.config import digest
+
+    prefixes = tuple(f"{escape(video)}/" for video in _training_videos(catalogue))
+    files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
+    settings = config.train.model_dump() if config.score.model == "rm" else config.score.density().model_dump()
+    return digest([config.feature_hash(), config.score.model, settings, config.seed, files])
 
 
 def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
@@ -168,6 +172,18 @@ def _fit_density(
     )
 
 
+def _require_workers(config: "RunConfig") -> None:
+    """Raise UserError where the cluster can never place the workers: Ray would wait for them without a word."""
+    import ray
+
+    have = ray.cluster_resources()
+    need = {"CPU": config.train.workers} | ({"GPU": config.train.workers} if config.train.use_gpu else {})
+    for resource, count in need.items():
+        if have.get(resource, 0) < count:
+            key = "train.use_gpu" if resource == "GPU" else "train.workers"
+            raise UserError(f"{key}: training needs {count} {resource}s, the cluster has {have.get(resource, 0):g}")
+
+
 def _train_reconstruction(
     config: "RunConfig",
     folder: RunFolder,
@@ -185,6 +201,7 @@ def _train_reconstruction(
     from raypipe.train_worker import LogEpochs, train_loop
 
     connect(config.ray)
+    _require_workers(config)
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
 
     def dataset(paths: list[str]) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from raypipe.catalog import Catalogue, list_videos
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
+from raypipe.errors import UserError
 from raypipe.evaluate import (
     Evaluation,
     VideoScores,
@@ -27,9 +28,9 @@ from raypipe.evaluate import (
 from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.pipeline import extract, require_features
-from raypipe.score import score
+from raypipe.score import made_by, score
 from raypipe.storage import RunFolder
-from raypipe.train import train
+from raypipe.train import read_model, train
 from raypipe.versions import versions
 
 TIMINGS_NAME = "timings.json"
@@ -61,6 +62,8 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
         f"{result.processed_frames:,} frames in {result.wall_seconds:.1f} s "
         f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
     ]
+    if catalogue.num_ignored:
+        lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
     lines += [f"damaged: {video}: {damage}" for video, damage in catalogue.damaged.items()]
     if result.dead:
         lines.append(f"dead letters: {len(result.dead):,}, in {folder.root}/dead (try again: --retry-dead)")
@@ -80,7 +83,7 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     wall_seconds = time.monotonic() - began
     if is_new:
         _set_timing(folder, "train", wall_seconds, trained.num_objects)
-    experiment.log_metrics({"objects": trained.num_objects, "held_out_error": sum(trained.held_out_means)})
+    experiment.log_metrics({"objects": trained.num_objects})
     _log_files(experiment, folder, "model", f"models/{trained.kind}")
     if not is_new:
         return [f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"]
@@ -146,7 +149,7 @@ STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {
 def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_dead: bool = False) -> int:
     """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are."""
     # A mistake in the data is told before anything is started or recorded.
-    list_videos(config)
+    listing = list_videos(config)
     with ThreadPoolExecutor(max_workers=1) as pool, _started(pool, config, name) as experiment:
         if name == "run":
             for step in STEPS:
@@ -156,7 +159,12 @@ def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_
             _say(_do(name, config, experiment, retry_dead), say)
         if experiment.tracking_uri is not None:
             say(f"look at the run: {ui_command(experiment.tracking_uri)}")
-    return len(RunFolder(config.output).read_dead())
+    return sum(len(indices) for indices in _dead_of(RunFolder(config.output), {v.video_id for v in listing.videos}))
+
+
+def _dead_of(folder: RunFolder, videos: set[str]) -> list[set[int]]:
+    """Return the dead segments of each of the videos that has any; of others, dead letters may be left."""
+    return [indices for video, indices in folder.dead().items() if video in videos]
 
 
 def _do(name: str, config: RunConfig, experiment: Experiment, retry_dead: bool) -> list[str]:
@@ -190,11 +198,18 @@ def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator
 def _evaluate(
     config: RunConfig, folder: RunFolder, catalogue: Catalogue
 ) -> tuple[Evaluation, list[VideoScores], dict[str, float]]:
+    model = read_model(folder, config.score.model)
+    if model is None:
+        raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
     videos, rates = [], {}
     for entry in catalogue.entries:
         if entry.video.split == "test" and entry.index is not None:
             name = entry.video.video_id
-            score_T = read_scores(folder, name)["score"].to_numpy(zero_copy_only=False).astype(np.float64)
+            score_T = (
+                read_scores(folder, name, made_by(config.score, model))["score"]
+                .to_numpy(zero_copy_only=False)
+                .astype(np.float64)
+            )
             label, num_cut = align_labels((catalogue.labels or {}).get(name, []), len(score_T))
             videos.append(VideoScores(name, score_T, label, num_cut))
             rates[name] = entry.index.fps
@@ -209,13 +224,15 @@ def _evaluate(
 
 
 def _counts(folder: RunFolder, catalogue: Catalogue) -> dict[str, int]:
-    records = read_records(folder, folder.committed())
+    videos = {entry.video.video_id for entry in catalogue.entries}
+    committed = {video: indices for video, indices in folder.committed().items() if video in videos}
+    records = read_records(folder, committed)
     return {
         "videos": len(catalogue.entries),
         "segments": len(records),
         "frames": sum(record.stop_frame - record.start_frame for record in records),
         "objects": sum(record.num_objects for record in records),
-        "dead": sum(len(indices) for indices in folder.dead().values()),
+        "dead": sum(len(indices) for indices in _dead_of(folder, videos)),
         "damaged": len(catalogue.damaged),
     }
 

@@ -55,7 +55,7 @@ def test_defaults_are_the_papers():
         ("seed=-1", "seed: -1 must be greater than or equal to 0"),
         ("decode.max_side=8", "decode.max_side: 8 must be greater than or equal to 16"),
         ("tracks.min_iou=0", "tracks.min_iou: 0 must be greater than 0"),
-        ("detector.min_confidence=1.1", "detector.min_confidence: 1.1 must be less than or equal to 1"),
+        ("tracks.min_iou=1.1", "tracks.min_iou: 1.1 must be less than or equal to 1"),
         ("train.learning_rate=.inf", "train.learning_rate: Infinity must be a finite number"),
         ("train.learning_rate=.nan", "train.learning_rate: NaN must be a finite number"),
         ("score.smoothing_seconds=.inf", "score.smoothing_seconds: Infinity must be a finite number"),

@@ -92,12 +92,19 @@ def test_foreign_files_are_refused(folder, content, message):
         read_segment(folder, "v", 0)
 
 
-def test_scores_round_trip(folder):
+MADE_BY = {"model": "rm", "smoothing_seconds": 0.5}
+
+
+def test_scores_come_back_only_for_what_made_them(folder):
     with pytest.raises(UserError, match="v has no scores"):
-        read_scores(folder, "v")
+        read_scores(folder, "v", MADE_BY)
     columns = {"video_id": ["v"], "frame_index": [0], "time_seconds": [0.0], "score": [None], "num_objects": [0]}
     table = pa.table(columns | {"top_track_id": [None], "top_sentence": [None]})
-    commit_scores(folder, "v", table)
-    assert read_scores(folder, "v").schema == SCORE
+    commit_scores(folder, "v", table, MADE_BY)
+    assert read_scores(folder, "v", MADE_BY).schema == SCORE
+    with pytest.raises(
+        UserError, match=r"made by another model or other settings \(model\): run `raypipe score` again"
+    ):
+        read_scores(folder, "v", MADE_BY | {"model": "knn"})
     with pytest.raises(SchemaError, match="scores of v"):
-        commit_scores(folder, "v", table.drop_columns(["score"]))
+        commit_scores(folder, "v", table.drop_columns(["score"]), MADE_BY)

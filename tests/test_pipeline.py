@@ -117,11 +117,12 @@ def test_a_killed_actor_costs_nothing(undisturbed, data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_segment_that_kills_every_process_is_given_up(undisturbed, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("layout", ["fused", "staged"])
+def test_a_segment_that_kills_every_process_is_given_up(undisturbed, data, tmp_path, monkeypatch, layout):
     deaths, output = tmp_path / "deaths", tmp_path / "run"
     deaths.mkdir()
     with_step(monkeypatch, str(deaths), "test/a", 1, 99)
-    result = extract(make_config(data, output, ray={"actors": 2}))
+    result = extract(make_config(data, output, layout=layout, ray={"actors": 2}))
     assert len(list(deaths.iterdir())) == 3
     assert [(d.video_id, d.segment_index, d.error_type, d.attempts) for d in result.dead] == [
         ("test/a", 1, "crashed", 3)

@@ -1,6 +1,9 @@
 """Training by Ray Train, scoring and evaluation on a real (small, local) cluster."""
 
+import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from raypipe.errors import UserError
 from raypipe.features import read_scores
 from raypipe.pipeline import extract, require_features
+from raypipe.score import made_by
 from raypipe.storage import RunFolder
 from raypipe.train import model_files, read_model, train
 from raypipe.workflow import run_step
@@ -91,7 +95,7 @@ def test_every_model_scores_every_frame(run, kind, capsys):
     trained, is_new, _ = fit(config)
     assert (trained, is_new) == (read_model(folder, kind), False)
     for video_id, num_frames in (("test/a", 60), ("test/b", 30)):
-        scores = read_scores(folder, video_id)
+        scores = read_scores(folder, video_id, made_by(config.score, trained))
         assert scores["frame_index"].to_pylist() == list(range(num_frames))
         assert np.isfinite(scores["score"].to_numpy()).all()
         assert set(scores["num_objects"].to_pylist()) == {2}
@@ -106,6 +110,37 @@ def test_every_model_scores_every_frame(run, kind, capsys):
     assert results["counts"] == {"videos": 4, "segments": 4, "frames": 190, "objects": 380, "dead": 0, "damaged": 0}
     assert {"train", "score"} <= set(results["timings"])
     assert "micro-AUC" in capsys.readouterr().out
+    other = config.model_copy(update={"score": config.score.model_copy(update={"smoothing_seconds": 2.0})})
+    with pytest.raises(UserError, match=r"other settings \(smoothing_seconds\): run `raypipe score` again"):
+        run_step("evaluate", other, print)
+    with pytest.raises(UserError, match="trained with other settings or on other features"):
+        run_step("score", config.model_copy(update={"seed": 5}), print)
+    (written,) = list(Path(folder.path("features", "train", "a")).iterdir())
+    os.utime(written, (0, 0))
+    with pytest.raises(UserError, match="trained with other settings or on other features"):
+        run_step("score", config, print)
+
+
+def test_workers_that_can_never_be_placed_are_refused(run):
+    with pytest.raises(UserError, match=r"train.use_gpu: training needs 1 GPUs, the cluster has 0"):
+        fit(run("gpu", train=SMALL | {"use_gpu": True}))
+    with pytest.raises(UserError, match=r"train.workers: training needs 99 CPUs"):
+        fit(run("many", train=SMALL | {"workers": 99}))
+
+
+def test_a_data_set_that_changed_since_extraction_is_refused(run, data, tmp_path):
+    config = run()
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    catalogue = RunFolder(config.output).path("catalogue.jsonl")
+    text = Path(catalogue).read_text().replace(str(data), str(root)).replace('"split": "test"', '"split": "train"', 1)
+    Path(catalogue).write_text(text)
+    moved = make_config(root, Path(config.output))
+    document = json.loads(Path(config.output, "run.json").read_text())
+    document |= {"config_hash": moved.feature_hash(), "feature_keys": moved.flat_features()}
+    Path(config.output, "run.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"1 videos are new, or have changed .* Run it again"):
+        run_step("train", moved, print)
 
 
 def test_steps_out_of_order_are_named(run, data, tmp_path):
@@ -114,5 +149,7 @@ def test_steps_out_of_order_are_named(run, data, tmp_path):
     config = run()
     with pytest.raises(UserError, match="holds no trained 'rm' model: run `raypipe train` first"):
         run_step("score", config, print)
+    fit(config.model_copy(update={"score": config.score.model_copy(update={"model": "knn"})}))
+    config = config.model_copy(update={"score": config.score.model_copy(update={"model": "knn"})})
     with pytest.raises(UserError, match=r"has no scores .* run `raypipe score` first"):
         run_step("evaluate", config, print)

@@ -9,11 +9,16 @@
 
 import csv
 import io
+import os
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from raypipe.errors import UserError
 
@@ -56,6 +61,7 @@ class Video:
     split: str
     num_bytes: int
     is_frames: bool
+    boxes_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,6 @@ class Listing:
     videos: tuple[Video, ...]
     labels: dict[str, list[Interval]] | None
     num_ignored: int = 0
-    notes: tuple[str, ...] = field(default=())
 
 
 def read_folder(root: str) -> Listing:
@@ -77,7 +82,10 @@ def read_folder(root: str) -> Listing:
     Raises UserError where the root or its splits are missing, where nothing is found, where two files have the
     same id, and where `splits.csv` or `labels.csv` name an unknown video or make no sense.
     """
-    fs, base = fsspec.core.url_to_fs(root)
+    try:
+        fs, base = fsspec.core.url_to_fs(root)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"dataset.root: {root}: {error}") from error
     base = base.rstrip("/")
     if not fs.isdir(base):
         raise UserError(f"dataset.root: {root} is not a folder")
@@ -107,7 +115,7 @@ def _find_videos(fs: Any, base: str) -> dict[str, tuple[str, int, bool]]:
     """Return {video_id: (path, size in bytes, whether it is a folder of frames)}."""
     found: dict[str, tuple[str, int, bool]] = {}
     frames: dict[str, int] = defaultdict(int)
-    for path, info in fs.find(base, detail=True).items():
+    for path, num_bytes in _files(fs, base):
         relative = path[len(base) + 1 :]
         try:
             relative.encode()
@@ -116,17 +124,40 @@ def _find_videos(fs: Any, base: str) -> dict[str, tuple[str, int, bool]]:
         stem, dot, suffix = relative.rpartition(".")
         suffix = f"{dot}{suffix}".lower()
         folder = relative.rpartition("/")[0]
-        if suffix in IMAGE_SUFFIXES and folder:
-            frames[folder] += int(info.get("size") or 0)
+        if relative.rpartition("/")[2].startswith("._"):
+            continue  # what macOS leaves beside a file on foreign disks
+        if suffix in IMAGE_SUFFIXES and folder not in ("", *SPLITS):
+            frames[folder] += num_bytes
         elif suffix in VIDEO_SUFFIXES and stem.rpartition("/")[2]:
             if stem in found:
                 raise UserError(f"{found[stem][0]} and {path} are both the video {stem!r}. Rename one of them.")
-            found[stem] = (path, int(info.get("size") or 0), False)
+            found[stem] = (path, num_bytes, False)
+    beside_videos = {stem.rpartition("/")[0] for stem in found}
     for folder, num_bytes in frames.items():
+        if folder in beside_videos:
+            continue  # a picture that lies beside videos is no video
         if folder in found:
             raise UserError(f"{found[folder][0]} and the folder {folder} are both the video {folder!r}. Rename one.")
         found[folder] = (f"{base}/{folder}", num_bytes, True)
     return found
+
+
+def _files(fs: Any, base: str) -> Iterator[tuple[str, int]]:
+    """Yield (path, size in bytes) of every file below a folder; links to folders are followed, each folder once."""
+    if not isinstance(fs, LocalFileSystem):
+        yield from ((path, int(info.get("size") or 0)) for path, info in fs.find(base, detail=True).items())
+        return
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(base, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = f"{folder}/{name}"
+            with suppress(OSError):  # a link to nowhere
+                yield path, Path(path).stat().st_size
 
 
 def _read_csv(fs: Any, path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]] | None:

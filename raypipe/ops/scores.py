@@ -121,18 +121,6 @@ def nearest_sample(sampled_S: ArrayLike, num_frames: int) -> NDArray[np.int64]:
     return np.searchsorted(sampled[:-1] + sampled[1:], 2 * np.arange(num_frames), side="left").astype(np.int64)
 
 
-def hold_between_samples(score_S: ArrayLike, sampled_S: ArrayLike, num_frames: int) -> F64:
-    """Return the scores of all source frames, shape (num_frames,): each takes that of the nearest sampled frame.
-
-    `score_S` are the scores of the sampled frames `sampled_S`; a frame nearest to an unscored (NaN) one is NaN.
-    """
-    score = np.asarray(score_S, np.float64)
-    nearest = nearest_sample(sampled_S, num_frames)
-    if score.shape != np.shape(sampled_S):
-        raise ValueError(f"{score.shape} scores for {np.shape(sampled_S)} sampled frames")
-    return score[nearest]
-
-
 def smooth(score_T: ArrayLike, sigma_frames: float) -> F64:
     """Return the scores of one video after a Gaussian along time, sigma in frames, 0 for none.
 

@@ -32,7 +32,9 @@ class DetectorConfig(BaseModel):
     boxes_root: str | None = Field(None, description="boxes: folder of <video_id>.txt in MOT format")
     window_pixels: int = Field(224, ge=8, description="sliding_window: side of a window (Section D)")
     window_step_pixels: int | None = Field(None, ge=1, description="sliding_window: step, half a window by default")
-    min_confidence: float = Field(0.0, ge=0, le=1)
+    min_confidence: float | None = Field(
+        None, allow_inf_nan=False, description="less confident boxes are left out; null keeps all, also those of -1"
+    )
     min_side_pixels: float = Field(4.0, ge=0, allow_inf_nan=False, description="boxes with a shorter side are left out")
 
     @model_validator(mode="after")
@@ -152,7 +154,7 @@ class DetectObjects:
         kept = keep(
             boxes,
             confidence,
-            min_confidence=self.detector.min_confidence,
+            min_confidence=-np.inf if self.detector.min_confidence is None else self.detector.min_confidence,
             min_side_pixels=self.detector.min_side_pixels,
         )
         offset, boxes = offset[kept], boxes[kept]

@@ -87,3 +87,23 @@ def test_a_name_that_is_not_utf8(tmp_path):
     (tmp_path / "test" / "caf\udce9.mp4").write_bytes(b"")
     with pytest.raises(UserError, match="not UTF-8"):
         read_folder(str(tmp_path))
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    make(tmp_path / "elsewhere", {"b.mp4": ""})
+    root = make(tmp_path / "root", {"test/a.mp4": ""})
+    (tmp_path / "root" / "train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "test" / "round").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "test" / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    assert ids(read_folder(root)) == [("test/a", "test"), ("train/b", "train")]
+
+
+def test_pictures_beside_videos_and_what_macos_leaves_are_no_videos(tmp_path):
+    files = ["test/thumb.jpg", "test/._b.mp4", "test/b.mp4", "test/more/c.mp4", "test/more/cover.png"]
+    listing = read_folder(make(tmp_path, dict.fromkeys(files, "")))
+    assert [video.video_id for video in listing.videos] == ["test/b", "test/more/c"]
+
+
+def test_an_unknown_protocol_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"dataset.root: foo://x: Protocol not known"):
+        read_folder("foo://x")

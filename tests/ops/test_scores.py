@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raypipe.ops.scores import combine, frame_scores, hold_between_samples, min_max, nearest_sample, smooth
+from raypipe.ops.scores import combine, frame_scores, min_max, nearest_sample, smooth
 
 NAN = np.nan
 
@@ -107,17 +107,10 @@ def test_nearest_sample(sampled, num_frames, expected):
     np.testing.assert_array_equal(nearest_sample(sampled, num_frames), expected)
 
 
-def test_hold_between_samples_keeps_gaps_where_their_samples_are():
-    np.testing.assert_array_equal(hold_between_samples([1, NAN, 3], [0, 2, 4], 5), [1, 1, NAN, NAN, 3])
-
-
-@pytest.mark.parametrize(
-    ("scores", "sampled", "message"),
-    [([], [], "no frame"), ([1, 2], [3, 3], "strictly"), ([1, 2], [0, 2, 4], "sampled frames")],
-)
-def test_hold_between_samples_refuses(scores, sampled, message):
+@pytest.mark.parametrize(("sampled", "message"), [([], "no frame"), ([3, 3], "strictly")])
+def test_nearest_sample_refuses(sampled, message):
     with pytest.raises(ValueError, match=message):
-        hold_between_samples(scores, sampled, 5)
+        nearest_sample(sampled, 5)
 
 
 def test_smooth_by_zero_is_a_copy():
