@@ -48,7 +48,7 @@ hooks: $(STAMP)  ## run lint before every commit (.pre-commit-config.yaml)
 	$(BIN)/pre-commit install
 
 lock: $(STAMP)  ## resolve requirements.lock anew
-	$(BIN)/uv pip compile --no-header --no-annotate --no-emit-index-url --no-emit-find-links --universal \
+	$(BIN)/uv pip compile --no-header --no-annotate --universal \
 		--python-version 3.11 --extra dev --extra s3 --upgrade pyproject.toml -o requirements.lock
 
 clean:  ## remove caches and the virtual environment
