@@ -37,7 +37,7 @@ FEATURE_PARTS = (
 class DatasetConfig(BaseModel):
     """Which videos."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Literal["folder"] = "folder"
     root: str = Field(
@@ -51,7 +51,7 @@ class DatasetConfig(BaseModel):
 class FeaturesConfig(BaseModel):
     """Which features describe an object (the switches of Table 3)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     spatial: Literal["none"] = "none"
     motion: bool = True
@@ -66,7 +66,7 @@ class FeaturesConfig(BaseModel):
 class RayConfig(BaseModel):
     """How Ray is used: a cluster started on this machine, or the one that the variable RAY_ADDRESS names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
     object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
@@ -76,7 +76,7 @@ class RayConfig(BaseModel):
 class RunConfig(BaseModel):
     """Everything that a run depends on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     dataset: DatasetConfig
     output: str = Field(description="the run folder, a path or an fsspec URI; everything is written below it")
@@ -148,6 +148,27 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
             yield f"{prefix}{key}", value
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping. Raises ConstructorError on a key that is there twice."""
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 a safe loader
+
+
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a run's YAML file and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
 
@@ -160,7 +181,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text: {error}") from error
     try:
-        document = yaml.safe_load(text)
+        document = _parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
@@ -180,7 +201,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         if not isinstance(document, dict):
             raise UserError(f"--set {override}: {parent} holds a value, not keys")
     try:
-        document[last] = yaml.safe_load(value)
+        document[last] = _parse_yaml(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
 

@@ -56,7 +56,7 @@ PER_VIDEO = pa.schema(
 class EvaluateConfig(BaseModel):
     """How scores are compared with labels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     bootstrap_samples: int = Field(default=1000, ge=0, description="replicates of each 95 % interval, 0 for none")
 

@@ -58,7 +58,7 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 class TrackingConfig(BaseModel):
     """Whether and where runs are recorded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     enabled: bool = Field(default=True, description="record the run in MLflow")
     uri: str | None = Field(

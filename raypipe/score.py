@@ -32,7 +32,7 @@ BATCH_ROWS = 65536
 class ScoreConfig(BaseModel):
     """Which model scores, and how object scores become frame scores."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: Literal["rm", "knn", "gmm"] = "rm"
     weighting: Weighting = "balanced"

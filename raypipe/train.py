@@ -42,7 +42,7 @@ FILES_PER_READ = 8
 class TrainConfig(BaseModel):
     """How the reconstruction module is trained (Section 4.1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(10, ge=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)

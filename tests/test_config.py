@@ -209,3 +209,26 @@ def test_flat_keys_are_dotted():
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
 def test_recipes_are_valid(path):
     load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=true", "seed: true must be"),
+        ('seed="3"', 'seed: "3" must be'),
+        ("features.motion=no way", 'features.motion: "no way" must be'),
+        ("output=5", "output: 5 must be"),
+    ],
+)
+def test_a_value_of_another_type_is_no_value(tmp_path, override, message):
+    path = tmp_path / "run.yaml"
+    path.write_text("dataset: {root: data}\noutput: out\ndetector: {boxes_root: boxes}\n")
+    with pytest.raises(UserError, match=message):
+        load_config(path, [override])
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("score: {model: knn}\noutput: out\nscore: {min_max: true}\n")
+    with pytest.raises(UserError, match=r"run.yaml is not YAML: 'score' is there twice"):
+        load_config(path)

@@ -28,7 +28,7 @@ FORMAT = 1
 class KnnConfig(BaseModel):
     """The mean distance to the nearest normal training features."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["knn"] = "knn"
     # Neighbouring frames of one object share most of their motion window and are nearly the same feature. With as many
@@ -42,7 +42,7 @@ class KnnConfig(BaseModel):
 class GmmConfig(BaseModel):
     """The negative log-likelihood under a mixture of Gaussians fitted to normal training features."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["gmm"] = "gmm"
     num_components: int = Field(default=5, ge=1, description="Gaussians, each with a full covariance")

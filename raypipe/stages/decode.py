@@ -16,7 +16,7 @@ class DecodeConfig(BaseModel):
     (null: as they are).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stride: int = Field(default=1, ge=1)
     max_side: int | None = Field(default=None, ge=16)

@@ -26,7 +26,7 @@ Boxes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArr
 class DetectorConfig(BaseModel):
     """Where boxes come from and which are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["boxes", "sliding_window"] = "boxes"
     boxes_root: str | None = Field(None, description="boxes: folder of <video_id>.txt in MOT format")
@@ -47,7 +47,7 @@ class DetectorConfig(BaseModel):
 class TracksConfig(BaseModel):
     """How boxes of neighbouring frames become one object."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     matching: Matching = "hungarian"
     min_iou: float = Field(0.3, gt=0, le=1)

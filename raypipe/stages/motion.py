@@ -16,7 +16,7 @@ class MotionConfig(BaseModel):
     Vectors of the frames within a window of `window_seconds`, half before and half after, are pooled inside the box.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     pooling: Pooling = "area"
     window_seconds: float = Field(default=0.8, ge=0, allow_inf_nan=False)
