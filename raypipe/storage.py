@@ -248,6 +248,16 @@ class RunFolder:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
 
 
+def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> None:
+    """Raise UserError, naming the keys that differ, where the folder holds features of another config."""
+    existing = folder.read_json("run.json")
+    if existing is not None and existing.get("config_hash") != config_hash:
+        before = existing.get("feature_keys", {})
+        names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
+        changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
+        raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
+
+
 def open_run(
     folder: RunFolder,
     *,
@@ -262,12 +272,7 @@ def open_run(
     `feature_keys` is the flat part of the config that decides the features. Raises UserError, naming the keys that
     differ, where the folder holds features of another config.
     """
-    existing = folder.read_json("run.json")
-    if existing is not None and existing.get("config_hash") != config_hash:
-        before = existing.get("feature_keys", {})
-        names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
-        changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
-        raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
+    require_same_config(folder, feature_keys, config_hash)
     folder.commit_json(
         "run.json",
         {

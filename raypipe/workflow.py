@@ -29,7 +29,7 @@ from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.pipeline import extract, require_features
 from raypipe.score import made_by, score
-from raypipe.storage import RunFolder
+from raypipe.storage import RunFolder, require_same_config
 from raypipe.train import read_model, train
 from raypipe.versions import versions
 
@@ -150,6 +150,7 @@ def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_
     """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are."""
     # A mistake in the data is told before anything is started or recorded.
     listing = list_videos(config)
+    require_same_config(RunFolder(config.output), config.flat_features(), config.feature_hash())
     with ThreadPoolExecutor(max_workers=1) as pool, _started(pool, config, name) as experiment:
         if name == "run":
             for step in STEPS:
