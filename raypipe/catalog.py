@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from raypipe.config import RunConfig, digest
+from raypipe.config import RunConfig
+from raypipe.config_file import digest
 from raypipe.datasets.folder import Interval, Listing, Video, read_folder
 from raypipe.errors import DataError, UserError
 from raypipe.ops.segments import Segment, decoded_size, plan_segments

@@ -1,18 +1,12 @@
 """The config of a run: one YAML file, validated into frozen models that their stages own."""
 
-import difflib
-import hashlib
-import json
-import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raypipe.errors import UserError
+from raypipe.config_file import absolute, digest, read_document, validate
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
 from raypipe.score import ScoreConfig
@@ -126,20 +120,6 @@ class RunConfig(BaseModel):
         return digest(self.flat_features())
 
 
-# What a value should have been, by the first word of pydantic's name of the error.
-_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
-
-
-def digest(document: Any) -> str:
-    """Return a short hash of a JSON-able document."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def absolute(path: str) -> str:
-    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are."""
-    return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
-
-
 def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in document.items():
         if isinstance(value, Mapping):
@@ -148,105 +128,18 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
             yield f"{prefix}{key}", value
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping. Raises ConstructorError on a key that is there twice."""
-        keys = [key.value for key, _ in node.value]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _parse_yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506 a safe loader
-
-
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a run's YAML file and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
 
     Raises UserError with one line per mistake: file, key, what is wrong, what is allowed.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text: {error}") from error
-    try:
-        document = _parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{path} holds no keys; see jobs/ped2_motion.yaml for an example")
-    for override in overrides:
-        _apply(document, override)
-    return parse_config(document, str(path))
-
-
-def _apply(document: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not all([*parents, last]):
-        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
-    for parent in parents:
-        document = document.setdefault(parent, {})
-        if not isinstance(document, dict):
-            raise UserError(f"--set {override}: {parent} holds a value, not keys")
-    try:
-        document[last] = _parse_yaml(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+    return parse_config(read_document(path, overrides, "jobs/ped2_motion.yaml"), str(path))
 
 
 def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
     """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key."""
-    try:
-        config = RunConfig.model_validate(document)
-    except ValidationError as error:
-        lines = [f"{where}: {_in_words(dict(mistake))}" for mistake in error.errors()]
-        raise UserError("\n".join(lines)) from error
+    config = validate(RunConfig, document, where)
     roots: dict[str, BaseModel] = {"dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)})}
     if config.detector.boxes_root:
         roots["detector"] = config.detector.model_copy(update={"boxes_root": absolute(config.detector.boxes_root)})
     return config.model_copy(update=roots)
-
-
-def _in_words(mistake: dict[str, Any]) -> str:
-    location = [str(part) for part in mistake["loc"]]
-    key = ".".join(location)
-    kind = mistake["type"]
-    if kind in ("extra_forbidden", "invalid_key"):
-        *parents, last = location
-        allowed = _keys_at(parents)
-        close = difflib.get_close_matches(last, allowed, n=1)
-        hint = f"did you mean {'.'.join([*parents, *close])!r}? " if close else ""
-        return f"unknown key {'.'.join([*parents, last])!r}; {hint}allowed here: {', '.join(allowed)}"
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "value_error":
-        reason = str(mistake["ctx"]["error"])
-        return f"{key}: {reason}" if key else reason
-    given = json.dumps(mistake["input"], default=str, ensure_ascii=False)
-    if kind == "model_type":
-        return f"{key}: {given} must be keys with values; allowed here: {', '.join(_keys_at(location))}"
-    wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing", "_from_float")) else None
-    message = f"must be {wanted}" if wanted else re.sub("^(Input|String) should", "must", mistake["msg"])
-    return f"{key}: {given} {message}"
-
-
-def _keys_at(location: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return sorted(model.model_fields)

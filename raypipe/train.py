@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from raypipe.config_file import digest
 from raypipe.errors import UserError
 from raypipe.features import read_records
 from raypipe.models.density import make_density
@@ -114,8 +115,6 @@ def _training_videos(catalogue: "Catalogue") -> list[str]:
 
 def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> str:
     """Return the hash of all that decides the trained model: its settings, and the very files it is trained on."""
-    from raypipe.config import digest
-
     prefixes = tuple(f"{escape(video)}/" for video in _training_videos(catalogue))
     files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
     settings = config.train.model_dump() if config.score.model == "rm" else config.score.density().model_dump()
@@ -172,18 +171,6 @@ def _fit_density(
     )
 
 
-def _require_workers(config: "RunConfig") -> None:
-    """Raise UserError where the cluster can never place the workers: Ray would wait for them without a word."""
-    import ray
-
-    have = ray.cluster_resources()
-    need = {"CPU": config.train.workers} | ({"GPU": config.train.workers} if config.train.use_gpu else {})
-    for resource, count in need.items():
-        if have.get(resource, 0) < count:
-            key = "train.use_gpu" if resource == "GPU" else "train.workers"
-            raise UserError(f"{key}: training needs {count} {resource}s, the cluster has {have.get(resource, 0):g}")
-
-
 def _train_reconstruction(
     config: "RunConfig",
     folder: RunFolder,
@@ -192,17 +179,13 @@ def _train_reconstruction(
     train_hash: str,
     logger: "MetricLogger | None",
 ) -> TrainedModel:
-    import pyarrow.fs
     import ray.data
-    import ray.train
-    from ray.train.torch import TorchTrainer
 
     from raypipe.cluster import connect
-    from raypipe.train_worker import LogEpochs, train_loop
+    from raypipe.train_worker import train_loop
+    from raypipe.trainer import run_training
 
     connect(config.ray)
-    _require_workers(config)
-    filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
 
     def dataset(paths: list[str]) -> Any:
         # Not `read_parquet`: for its planning it starts processes that take longer than reading all of Ped2.
@@ -210,31 +193,21 @@ def _train_reconstruction(
         blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_READ_TASKS))
         return blocks.map_batches(ReadMotion(folder), batch_size=FILES_PER_READ)
 
-    options = ray.data.ExecutionOptions(preserve_order=True)
-    trainer = TorchTrainer(
+    checkpoint = run_training(
         train_loop,
-        train_loop_config={
+        {
             "train": config.train.model_dump(),
             "seed": config.seed,
             "held_out": _held_out_sample(config, folder, fit_files, held_out_files),
         },
+        folder=folder,
+        name=train_hash,
+        workers=config.train.workers,
+        use_gpu=config.train.use_gpu,
+        max_failures=config.train.max_failures,
         datasets={"fit": dataset(fit_files)},
-        # A single worker reads for itself, without the processes that share data out among several.
-        dataset_config=ray.train.DataConfig(
-            datasets_to_split="all" if config.train.workers > 1 else [], execution_options=options
-        ),
-        scaling_config=ray.train.ScalingConfig(num_workers=config.train.workers, use_gpu=config.train.use_gpu),
-        run_config=ray.train.RunConfig(
-            # The same name in the same place resumes after the last checkpoint, also in a new driver.
-            name=train_hash,
-            storage_path=folder.path("training"),
-            storage_filesystem=None if folder.is_local else filesystem,
-            callbacks=[LogEpochs(logger)] if logger else [],
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
-        ),
+        logger=logger,
     )
-    checkpoint = trainer.fit().checkpoint
     with checkpoint.as_directory() as directory:
         content = (Path(directory) / MODEL_FILE).read_bytes()
         state = json.loads((Path(directory) / "state.json").read_text())

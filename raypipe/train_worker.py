@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from raypipe.experiment import MetricLogger
 from raypipe.models.reconstruction import (
     ReconstructionModule,
     ReconstructionShape,
@@ -31,18 +30,6 @@ Chunks = Iterator[NDArray[np.float32]]
 
 STATE_FILE = "state.json"
 OPTIMIZER_FILE = "optimizer.pt"
-
-
-class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]
-    """Record what rank 0 reports of each epoch; runs in Ray Train's controller, so no worker waits for it."""
-
-    def __init__(self, logger: MetricLogger) -> None:
-        self.logger = logger
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
-        """Record one epoch; the step is the epoch's number, also after a resume."""
-        values = dict(metrics[0])
-        self.logger(values, step=int(values.pop("epoch")))
 
 
 def train_loop(settings: dict[str, Any]) -> None:

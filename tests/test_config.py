@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raypipe.config import absolute, digest, load_config, parse_config
+from raypipe.config import load_config, parse_config
+from raypipe.config_file import absolute, digest
 from raypipe.errors import UserError
 
 JOBS = Path(__file__).parents[1] / "jobs"

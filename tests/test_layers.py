@@ -13,13 +13,24 @@ PACKAGE = Path(__file__).parents[1] / "raypipe"
 # Lower layers first; a module may import from its own layer and those below. What is not named here is on top.
 LAYERS = [
     {"raypipe", "errors", "schema", "ops"},
-    {"models", "video", "datasets", "storage", "experiment", "features", "score_files", "versions", "progress"},
+    {
+        "config_file",
+        "models",
+        "video",
+        "datasets",
+        "storage",
+        "experiment",
+        "features",
+        "score_files",
+        "versions",
+        "progress",
+    },
     {"stages", "evaluate", "training_data", "plots"},
-    {"config", "cluster", "catalog", "pipeline", "train", "train_worker", "score"},
+    {"config", "cluster", "catalog", "pipeline", "train", "train_worker", "trainer", "score"},
     {"workflow", "demo", "weights", "weights_fetch", "weights_verify", "weights_cli"},
     {"cli"},
 ]
-KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "score"}
+KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "trainer", "score"}
 OPS_MAY_IMPORT = {"numpy", "scipy"}
 HEAVY = ("numpy", "pyarrow", "torch", "ray", "mlflow", "av", "sklearn", "scipy", "pandas", "matplotlib")
 

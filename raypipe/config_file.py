@@ -1,0 +1,130 @@
+"""A config file on its way into a validated model: YAML, `key=value` overrides, and mistakes in the user's words."""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from raypipe.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# What a value should have been, by the first word of pydantic's name of the error.
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
+
+def digest(document: Any) -> str:
+    """Return a short hash of a JSON-able document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def absolute(path: str) -> str:
+    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are."""
+    return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping. Raises ConstructorError on a key that is there twice."""
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 a safe loader
+
+
+def read_document(path: str | Path, overrides: Iterable[str], example: str) -> dict[str, Any]:
+    """Read a YAML file of keys and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
+
+    Raises UserError naming the file, or the override, and what is wrong with it; `example` names a file that is right.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text: {error}") from error
+    try:
+        document = _parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no keys; see {example} for an example")
+    for override in overrides:
+        _apply(document, override)
+    return document
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    *parents, last = key.strip().split(".")
+    if not equals or not all([*parents, last]):
+        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise UserError(f"--set {override}: {parent} holds a value, not keys")
+    try:
+        document[last] = _parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+
+
+def validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:
+    """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key, a line each."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{where}: {_in_words(dict(mistake), model)}" for mistake in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+def _in_words(mistake: dict[str, Any], root: type[BaseModel]) -> str:
+    location = [str(part) for part in mistake["loc"]]
+    key = ".".join(location)
+    kind = mistake["type"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        *parents, last = location
+        allowed = _keys_at(root, parents)
+        close = difflib.get_close_matches(last, allowed, n=1)
+        hint = f"did you mean {'.'.join([*parents, *close])!r}? " if close else ""
+        return f"unknown key {'.'.join([*parents, last])!r}; {hint}allowed here: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        reason = str(mistake["ctx"]["error"])
+        return f"{key}: {reason}" if key else reason
+    given = json.dumps(mistake["input"], default=str, ensure_ascii=False)
+    if kind == "model_type":
+        return f"{key}: {given} must be keys with values; allowed here: {', '.join(_keys_at(root, location))}"
+    wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing", "_from_float")) else None
+    message = f"must be {wanted}" if wanted else re.sub("^(Input|String) should", "must", mistake["msg"])
+    return f"{key}: {given} {message}"
+
+
+def _keys_at(root: type[BaseModel], location: list[str]) -> list[str]:
+    model = root
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)
