@@ -27,7 +27,7 @@ LAYERS = [
     },
     {"stages", "evaluate", "training_data", "plots"},
     {"config", "cluster", "catalog", "pipeline", "train", "train_worker", "trainer", "score"},
-    {"workflow", "demo", "weights", "weights_fetch", "weights_verify", "weights_cli"},
+    {"workflow", "demo", "weights", "weights_yolo", "weights_fetch", "weights_verify", "weights_cli"},
     {"cli"},
 ]
 KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "trainer", "score"}

@@ -1,9 +1,26 @@
 """Boxes as float arrays of shape (N, 4): x1 y1 x2 y2 in pixels, x2 and y2 exclusive."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector finds in frames: N boxes in the order of their frames, in pixels of the source video.
+
+    `frame_offset` int64 (N,) counts from the first frame given, `boxes` is float32 (N, 4), `confidence` float32 (N,),
+    `class_name` text (N,). `num_unparsed` counts answers of a language model in which nothing could be read.
+    """
+
+    frame_offset: NDArray[np.int64]
+    boxes: F32
+    confidence: F32
+    class_name: NDArray[np.object_]
+    num_unparsed: int = 0
 
 
 def expand(boxes_N4: NDArray[np.floating], fraction: float) -> F32:

@@ -1,0 +1,48 @@
+"""The one place that imports Ultralytics, told first to stay off the network and to keep quiet.
+
+Left alone it downloads weights that it does not find, installs packages that it misses, looks for updates, reports
+events, and writes a settings file into the user's home. What is imported from here does none of that.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_settings = tempfile.mkdtemp(prefix="raypipe-ultralytics-")
+atexit.register(shutil.rmtree, _settings, ignore_errors=True)
+os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=_settings)
+
+# NMS takes torchvision's kernel where torchvision was imported before, and its own where not: always the former.
+import torchvision  # noqa: E402, F401
+import ultralytics.nn.modules as ultralytics_modules  # noqa: E402
+from ultralytics import __version__ as ultralytics_version  # noqa: E402
+from ultralytics.data.augment import LetterBox  # noqa: E402
+from ultralytics.engine.results import Boxes as UltralyticsBoxes  # noqa: E402
+from ultralytics.nn.autobackend import AutoBackend  # noqa: E402
+from ultralytics.nn.modules.head import Detect  # noqa: E402
+from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint  # noqa: E402
+from ultralytics.trackers import BOTSORT, BYTETracker  # noqa: E402
+from ultralytics.utils import ROOT as ULTRALYTICS_FOLDER  # noqa: E402
+from ultralytics.utils import YAML, IterableSimpleNamespace  # noqa: E402
+from ultralytics.utils.nms import non_max_suppression  # noqa: E402
+from ultralytics.utils.ops import scale_boxes  # noqa: E402
+
+__all__ = [
+    "BOTSORT",
+    "ULTRALYTICS_FOLDER",
+    "YAML",
+    "AutoBackend",
+    "BYTETracker",
+    "Detect",
+    "DetectionModel",
+    "IterableSimpleNamespace",
+    "LetterBox",
+    "UltralyticsBoxes",
+    "guess_model_task",
+    "load_checkpoint",
+    "non_max_suppression",
+    "scale_boxes",
+    "ultralytics_modules",
+    "ultralytics_version",
+]
