@@ -24,8 +24,8 @@ from torch import Tensor
 
 from jobs import naive_blip2 as naive
 from raypipe.models.attention import cross_modality_attention
-from raypipe.models.blip2 import Blip2, Precision
-from raypipe.models.blip2_config import PRETRAIN, CaptionRules, Stage1Config
+from raypipe.models.blip2 import Blip2
+from raypipe.models.blip2_config import PRETRAIN, CaptionRules, Precision, Stage1Config
 from raypipe.models.blip2_preprocess import crop_resize_normalise
 
 TINY = Stage1Config(

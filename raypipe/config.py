@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from raypipe.config_file import absolute, digest, read_document, validate
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
+from raypipe.schema import SPATIAL
 from raypipe.score import ScoreConfig
 from raypipe.stages.decode import DecodeConfig
 from raypipe.stages.detect import DetectorConfig, TracksConfig
 from raypipe.stages.motion import MotionConfig
+from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
 from raypipe.train import TrainConfig
 
 # The parts of a config that decide what is in the features; a run folder holds features of one of these only.
@@ -24,8 +26,9 @@ FEATURE_PARTS = (
     "detector",
     "tracks",
     "motion",
-    "features",
 )
+# What of these decides how fast they are made, not what they are.
+SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes")
 
 
 class DatasetConfig(BaseModel):
@@ -47,14 +50,39 @@ class FeaturesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    spatial: Literal["none"] = "none"
-    motion: bool = True
+    spatial: Literal["none", "backbone", "image", "text", "cross"] = Field(
+        "none", description="what the model is given of an object's look: cross is the paper's, text needs captions too"
+    )
+    motion: bool = Field(True, description="whether the model is given the motion histogram")
+    keep: tuple[Literal["motion", "backbone", "image", "text", "cross"], ...] = Field(
+        (), strict=False, description="features to extract beside those, for other models on the same features"
+    )
 
     @model_validator(mode="after")
     def _something_is_on(self) -> Self:
         if self.spatial == "none" and not self.motion:
             raise ValueError("spatial is none and motion is false: nothing is left to describe an object")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features that the model is given, the spatial one first."""
+        return (*(() if self.spatial == "none" else (self.spatial,)), *(("motion",) if self.motion else ()))
+
+    @property
+    def extracted(self) -> tuple[str, ...]:
+        """Names of all features that are extracted, in the order of the table."""
+        wanted = {*self.columns, *self.keep}
+        return tuple(name for name in ("motion", *SPATIAL) if name in wanted)
+
+
+class WeightsConfig(BaseModel):
+    """Folders of model weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    blip2: str | None = Field(None, description="what `raypipe weights convert` wrote; needed by spatial features")
+    smm: str | None = Field(None, description="what jobs/train_smm.py wrote; needed where sentences are carried")
 
 
 class RayConfig(BaseModel):
@@ -83,6 +111,9 @@ class RunConfig(BaseModel):
     detector: DetectorConfig
     tracks: TracksConfig = TracksConfig()
     motion: MotionConfig = MotionConfig()
+    weights: WeightsConfig = WeightsConfig()
+    encode: EncodeConfig = EncodeConfig()
+    sentence: SentenceConfig = SentenceConfig()
     features: FeaturesConfig = FeaturesConfig()
     train: TrainConfig = TrainConfig()
     score: ScoreConfig = ScoreConfig()
@@ -106,6 +137,35 @@ class RunConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _mixtures_are_for_motion(self) -> Self:
+        if self.score.model == "gmm" and self.features.spatial != "none":
+            raise ValueError(
+                f"score.model gmm is for motion alone, features.spatial is {self.features.spatial}: its likelihood of "
+                "hundreds of dimensions has no common unit with that of motion; use rm or knn"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_named(self) -> Self:
+        spatial = [name for name in self.features.extracted if name != "motion"]
+        if spatial and not self.weights.blip2:
+            raise ValueError(f"weights.blip2 is needed for the features {', '.join(spatial)}")
+        if self.needs_sentences and self.sentence.memory != "off" and not self.weights.smm:
+            raise ValueError("weights.smm is needed for sentences; set it, or sentence.memory to off")
+        return self
+
+    @property
+    def needs_sentences(self) -> bool:
+        """Whether objects are captioned: features of text, and of image and text, are made of sentences."""
+        return bool({"text", "cross"} & set(self.features.extracted))
+
+    def encode_resolved(self) -> EncodeConfig:
+        """Return how objects are encoded, where windows are not widened unless it is asked for."""
+        if self.encode.box_expansion is None and self.detector.kind == "sliding_window":
+            return self.encode.model_copy(update={"box_expansion": 0.0})
+        return self.encode
+
     def flat(self, parts: Iterable[str] | None = None) -> dict[str, Any]:
         """Return the values under dotted keys, of the named top-level parts or of all."""
         document = self.model_dump(mode="json")
@@ -113,7 +173,11 @@ class RunConfig(BaseModel):
 
     def flat_features(self) -> dict[str, Any]:
         """Return the values that decide what is in the features, under dotted keys."""
-        return self.flat(FEATURE_PARTS)
+        parts = [*FEATURE_PARTS]
+        if any(name != "motion" for name in self.features.extracted):
+            parts += ["encode", "sentence"] if self.needs_sentences else ["encode"]
+        values = {key: value for key, value in self.flat(parts).items() if key not in SPEED_KEYS}
+        return values | {"features": list(self.features.extracted)}
 
     def feature_hash(self) -> str:
         """Return the hash of all that decides the features."""
@@ -142,4 +206,6 @@ def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
     roots: dict[str, BaseModel] = {"dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)})}
     if config.detector.boxes_root:
         roots["detector"] = config.detector.model_copy(update={"boxes_root": absolute(config.detector.boxes_root)})
+    weights = {name: absolute(path) for name, path in config.weights.model_dump().items() if path}
+    roots["weights"] = config.weights.model_copy(update=weights)
     return config.model_copy(update=roots)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from raypipe.errors import UserError
 from raypipe.ops.tracks import link
-from raypipe.schema import FEATURE, SCORE, conform
+from raypipe.schema import FEATURE, SCORE, conform, feature_schema
 from raypipe.storage import RunFolder
 
 METADATA_KEY = b"raypipe"
@@ -44,7 +44,9 @@ def serialise_table(table: pa.Table, metadata: Mapping[str, Any] | None = None) 
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         table = table.replace_schema_metadata({METADATA_KEY: text.encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    # A dictionary of vectors is as large as the vectors, and takes most of the time.
+    scalars = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=scalars)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -54,8 +56,9 @@ def commit_features(folder: RunFolder, table: pa.Table, record: SegmentRecord) -
 
     A vector column that was not computed is left out of the file: Parquet cannot give back a null list of fixed size.
     """
-    table = conform(table, FEATURE, f"features of {record.video_id} segment {record.segment_index}")
-    absent = [f.name for f in FEATURE if pa.types.is_fixed_size_list(f.type) and _is_null(table[f.name])]
+    schema = feature_schema(table.schema)
+    table = conform(table, schema, f"features of {record.video_id} segment {record.segment_index}")
+    absent = [f.name for f in schema if pa.types.is_fixed_size_list(f.type) and _is_null(table[f.name])]
     content = serialise_table(table.drop_columns(absent), asdict(record))
     folder.commit(folder.feature_path(record.video_id, record.segment_index), content)
 
@@ -91,9 +94,9 @@ def read_segment(folder: RunFolder, video_id: str, segment_index: int) -> tuple[
             table = pq.read_table(file)
         except pa.ArrowInvalid as error:
             raise UserError(f"{path} is damaged: {error}. Remove it and extract again.") from error
-    return _record(table.schema, path), conform(
-        _with_absent_columns(table.replace_schema_metadata(None)), FEATURE, path
-    )
+    record = _record(table.schema, path)
+    table = _with_absent_columns(table.replace_schema_metadata(None))
+    return record, conform(table, feature_schema(table.schema), path)
 
 
 def commit_scores(folder: RunFolder, video_id: str, table: pa.Table, made_by: Mapping[str, Any]) -> None:

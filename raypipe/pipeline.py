@@ -1,10 +1,10 @@
 """The whole path of a segment on one page, and the Ray Data job that runs it over all segments of a catalogue.
 
-    catalogue -> segments -> decode -> motion -> detect -> pool -> commit
+    catalogue -> segments -> decode -> motion -> detect -> pool -> encode -> caption -> attend -> commit
 
 One row is one segment. A step is a callable class that maps a row; consecutive steps of one pool run in one actor.
-`fused` puts all steps of a row into one actor, so that frames never leave its memory; `staged` gives every step a
-pool of its own. The steps, and so the output, are the same.
+`fused` puts all steps of a row into one actor (with GPUs: those from the first that uses one), so that frames never
+leave its memory; `staged` gives every step a pool of its own. The steps, and so the output, are the same.
 """
 
 import logging
@@ -30,6 +30,7 @@ from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
+from raypipe.pools import plan_pools
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
@@ -49,13 +50,35 @@ MIN_FREE_BYTES = 64 * 2**20
 def steps_of(config: RunConfig, folder: RunFolder) -> list[tuple[str, type, tuple[Any, ...]]]:
     """Return the steps of a segment in order: name, class, and the arguments it is made with."""
     steps: list[tuple[str, type, tuple[Any, ...]]] = [("decode", DecodeFrames, (config.decode,))]
-    if config.features.motion:
+    with_motion = "motion" in config.features.extracted
+    if with_motion:
         steps.append(("motion", ExtractMotion, ()))
     steps.append(("detect", DetectObjects, (config.detector, config.tracks)))
-    if config.features.motion:
+    if with_motion:
         steps.append(("pool", PoolMotion, (config.motion,)))
+    spatial = [name for name in config.features.extracted if name != "motion"]
+    if spatial:
+        # Here, because a run on motion alone need not wait for torch, neither in the driver nor in its actors.
+        from raypipe.stages.attend import AttendFeatures
+        from raypipe.stages.caption import TellSentences
+        from raypipe.stages.encode import EncodeObjects
+
+        blip2, smm = str(config.weights.blip2), config.weights.smm
+        rules = config.sentence.rules if config.needs_sentences else None
+        steps.append(("encode", EncodeObjects, (config.encode_resolved(), blip2, rules, "backbone" in spatial)))
+        if rules:
+            reach = None if config.segment_bytes is None else config.warmup_frames
+            steps.append(("caption", TellSentences, (config.sentence, config.encode, blip2, smm, reach)))
+        steps.append(("attend", AttendFeatures, (spatial, config.encode.device)))
     steps.append(("commit", CommitFeatures, (folder, config.feature_hash())))
     return steps
+
+
+def gpu_steps_of(config: RunConfig) -> tuple[str, ...]:
+    """Return the names of the steps that run on a GPU where there is one."""
+    detects = config.detector.kind in ("yolo", "vlm")
+    encodes = config.encode.device != "cpu"
+    return (*(("detect",) if detects else ()), *(("encode", "caption") if encodes else ()))
 
 
 class RunSteps:
@@ -260,21 +283,27 @@ def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], resul
 
 def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], session: str) -> Any:
     """Return the lazy Ray dataset that processes planned rows; its rows say what became of each segment."""
-    steps = steps_of(config, folder)
-    groups = [steps] if config.layout == "fused" else [[step] for step in steps]
-    num_cpus = ray.cluster_resources().get("CPU", 1.0)
-    actors = config.ray.actors or max(1, int(num_cpus))
-    pool = min(actors, len(rows))
-    # Every actor holds its share for the whole run: the sum must fit, with a rest for Ray's own tasks.
-    share = min(1.0, num_cpus * 0.95 / (pool * len(groups)))
+    steps = {step[0]: step for step in steps_of(config, folder)}
+    have = ray.cluster_resources()
+    pools = plan_pools(
+        list(steps),
+        gpu_steps_of(config),
+        config.layout,
+        num_rows=len(rows),
+        num_cpus=have.get("CPU", 1.0),
+        num_gpus=have.get("GPU", 0.0),
+        actors=config.ray.actors,
+    )
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    for position, group in enumerate(groups):
-        stage = type("_".join(name for name, _, _ in group), (RunSteps,), {})
+    for position, pool in enumerate(pools):
+        stage = type("_".join(pool.steps), (RunSteps,), {})
+        group = [steps[name] for name in pool.steps]
         dataset = dataset.map(
             stage,
             fn_constructor_args=(group, folder, session, config.max_attempts, position),
-            num_cpus=round(share, 3),
-            compute=ray.data.ActorPoolStrategy(size=pool, max_tasks_in_flight_per_actor=1),
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1),
         )
     return dataset
 

@@ -14,6 +14,9 @@ import pyarrow as pa
 from raypipe.errors import SchemaError
 
 NUM_MOTION_BINS = 8
+# What may describe an object in space (Table 3): the mean of the ViT's feature map, the mean of the image tokens, the
+# sentence's vector, and the cross-modality attention of the last two, G of Eq. (1).
+SPATIAL = ("backbone", "image", "text", "cross")
 
 VIDEO = pa.schema(
     [
@@ -27,6 +30,7 @@ VIDEO = pa.schema(
     ]
 )
 
+# Beside these columns come the spatial features that the config keeps, as wide as the weights make them.
 FEATURE = pa.schema(
     [
         pa.field("video_id", pa.string(), nullable=False),
@@ -59,6 +63,22 @@ SCORE = pa.schema(
         pa.field("top_sentence", pa.string()),
     ]
 )
+
+
+def feature_schema(columns: pa.Schema) -> pa.Schema:
+    """Return the schema of FEATURE rows that hold, of the spatial features, those that `columns` names.
+
+    They are float16 lists of the fixed size that their column has; FEATURE alone where there is none. Raises
+    SchemaError where one is no list of a fixed size.
+    """
+    schema = FEATURE
+    for name in SPATIAL:
+        if name in columns.names:
+            kind = columns.field(name).type
+            if not pa.types.is_fixed_size_list(kind):
+                raise SchemaError(f"column {name!r} is {kind}, expected a list of fixed size")
+            schema = schema.append(pa.field(name, pa.list_(pa.float16(), kind.list_size)))
+    return schema
 
 
 def conform(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
@@ -127,6 +147,15 @@ DETECTED = {
     "track_id": ArrayField("int64", "N"),
 }
 POOLED = DETECTED | {"motion": ArrayField("float32", f"N {NUM_MOTION_BINS}")}
+# Image tokens F^I and the words that the Q-Former finds for the crop.
+ENCODED = DETECTED | {"tokens": ArrayField("float16", "N Q D")}
+CAPTIONED = ENCODED | {"caption": ArrayField("object", "N")}
+# The sentence that describes the object, whether an earlier frame made it, and its vector F^T[0].
+SPOKEN = CAPTIONED | {
+    "sentence": ArrayField("object", "N"),
+    "sentence_is_carried": ArrayField("bool", "N"),
+    "sentence_cls": ArrayField("float16", "N D"),
+}
 
 
 def check_row(row: Mapping[str, Any], fields: Mapping[str, type | ArrayField], where: str) -> None:

@@ -17,7 +17,7 @@ from raypipe.models.density import GmmConfig, KnnConfig, load_density
 from raypipe.ops.scores import Weighting, combine, frame_scores, min_max, nearest_sample, smooth
 from raypipe.schema import SCORE
 from raypipe.storage import RunFolder
-from raypipe.training_data import motion_features
+from raypipe.training_data import object_features, split_parts
 
 if TYPE_CHECKING:
     from raypipe.catalog import Catalogue
@@ -66,34 +66,61 @@ def made_by(config: ScoreConfig, model: "TrainedModel") -> dict[str, Any]:
 
 
 def object_scores(
-    features_N8: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
 ) -> NDArray[np.float64]:
     """Return the anomaly score of every object, shape (N,); higher is more abnormal.
 
-    A density model's score is the score; of the reconstruction module's two errors only the motion part is there.
+    The score of a density model on motion, or on space, alone is its own. Raises UserError where the model's files are
+    not what they should be, and where `balanced` has no unit to weigh by.
     """
-    if model.kind != "rm":
+    parts = _density_errors(features_NF, model, files) if model.kind != "rm" else _rm_errors(features_NF, model, files)
+    if _is_single_density(model):
+        return next(part for part in parts if part is not None)
+    if weighting not in model.floors:
+        raise UserError(
+            f"score.weighting {weighting!r}: held-out normal objects have errors {model.held_out_means} in space and "
+            "motion, and an error of 0 cannot be weighed by; use joint"
+        )
+    return combine(*parts, weighting=weighting, means=model.held_out_means, dims=model.dims)
+
+
+def _is_single_density(model: "TrainedModel") -> bool:
+    return model.kind != "rm" and min(model.dims) == 0
+
+
+def _density_errors(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes]
+) -> list[NDArray[np.float64] | None]:
+    from raypipe.train import PARTS
+
+    errors: list[NDArray[np.float64] | None] = []
+    for part, rows in zip(PARTS, split_parts(features_NF, model.dims), strict=True):
+        if not rows.shape[1]:
+            errors.append(None)
+            continue
         with tempfile.TemporaryDirectory() as directory:
             for name, content in files.items():
-                (Path(directory) / name).write_bytes(content)
-            return load_density(Path(directory)).score(features_N8)
+                if name.startswith(f"{part}/"):
+                    (Path(directory) / name.removeprefix(f"{part}/")).write_bytes(content)
+            errors.append(load_density(Path(directory)).score(rows))
+    return errors
+
+
+def _rm_errors(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes]
+) -> list[NDArray[np.float64] | None]:
     import torch
 
     from raypipe.models.reconstruction import deserialise
     from raypipe.train import MODEL_FILE
 
     module = deserialise(files[MODEL_FILE], f"models/rm/{MODEL_FILE}")
-    errors = [np.zeros(0)]
-    for start in range(0, len(features_N8), BATCH_ROWS):
-        _, motion = module.part_errors(torch.from_numpy(features_N8[start : start + BATCH_ROWS]))
-        errors.append(motion.double().numpy())
-    return combine(
-        None,
-        np.concatenate(errors),
-        weighting=weighting,
-        means=model.held_out_means,
-        dims=(model.num_spatial, model.num_motion),
-    )
+    errors = np.zeros((2, len(features_NF)))
+    for start in range(0, len(features_NF), BATCH_ROWS):
+        rows = slice(start, start + BATCH_ROWS)
+        for number, part in enumerate(module.part_errors(torch.from_numpy(features_NF[rows]))):
+            errors[number, rows] = part.double().numpy()
+    return [part if size else None for part, size in zip(errors, model.dims, strict=True)]
 
 
 def score_table(
@@ -149,8 +176,10 @@ def score_video(
 ) -> dict[str, Any]:
     """Score one video and commit its SCORE rows; return the counts."""
     features = read_features(folder, video_id, segments, config_hash)
-    scores = object_scores(motion_features(features.table), model, files, config.weighting)
-    floor = model.floor if model.kind != "rm" or config.weighting == "joint" else model.floor / model.held_out_means[1]
+    # A video without a file of features has no columns to read, and no objects.
+    rows = object_features(features.table, model.columns) if features.records else np.zeros((0, sum(model.dims)))
+    scores = object_scores(np.asarray(rows, np.float32), model, files, config.weighting)
+    floor = model.floors["joint" if _is_single_density(model) else config.weighting]
     table = score_table(video_id, index, features, scores, stride=stride, floor=floor, config=config)
     commit_scores(folder, video_id, table, made_by(config, model))
     return {

@@ -18,9 +18,15 @@ from raypipe.config_file import digest
 from raypipe.errors import UserError
 from raypipe.features import read_records
 from raypipe.models.density import make_density
-from raypipe.schema import NUM_MOTION_BINS
 from raypipe.storage import RunFolder, escape
-from raypipe.training_data import ReadMotion, sample_motion, split_held_out
+from raypipe.training_data import (
+    ReadFeatures,
+    column_sizes,
+    held_out_figures,
+    sample_features,
+    split_held_out,
+    split_parts,
+)
 
 if TYPE_CHECKING:
     from raypipe.catalog import Catalogue
@@ -31,8 +37,11 @@ ModelKind = Literal["rm", "knn", "gmm"]
 
 MODEL_CARD = "model.json"
 MODEL_FILE = "model.safetensors"
-# A density model is fitted to a sample of at most this many objects.
+# The parts of an object's features, each of which has a density model of its own.
+PARTS = ("spatial", "motion")
+# A density model is fitted to a sample of at most this many objects, and bytes.
 MAX_FIT_ROWS = 500_000
+MAX_FIT_BYTES = 1 << 28
 # As many held-out objects tell the mean errors of normal ones.
 MAX_HELD_OUT_ROWS = 20_000
 # Files of features are read by this many tasks at most, a few files at a time.
@@ -60,17 +69,18 @@ class TrainConfig(BaseModel):
 class TrainedModel:
     """What `model.json` says of a trained model.
 
-    `held_out_means` are the mean spatial and motion errors on held-out normal objects; `floor` is their least motion
-    error, which the frames of a video without any object get.
+    It was given the features `columns`, of `dims` dimensions in space and motion. `held_out_means` are the mean spatial
+    and motion errors on held-out normal objects; `floors` are the least scores among these by way of weighting, which
+    the frames of a video without any object get.
     """
 
     kind: ModelKind
     train_hash: str
     feature_hash: str
-    num_spatial: int
-    num_motion: int
+    columns: tuple[str, ...]
+    dims: tuple[int, int]
     held_out_means: tuple[float, float]
-    floor: float
+    floors: dict[str, float]
     num_objects: int
     history: list[dict[str, float]]
 
@@ -97,14 +107,25 @@ def train(
     if known is not None and known.train_hash == train_hash:
         return known, False
 
-    if not any(
-        record.num_objects for record in read_records(folder, {video: committed[video] for video in fit_videos})
-    ):
+    first = next(
+        (
+            record
+            for record in read_records(folder, {video: committed[video] for video in fit_videos})
+            if record.num_objects
+        ),
+        None,
+    )
+    if first is None:
         raise UserError("the training videos hold no objects: nothing to train on")
+    columns = config.features.columns
+    sizes = column_sizes(folder, folder.feature_path(first.video_id, first.segment_index), columns)
+    dims = (sum(sizes) - sizes[-1], sizes[-1]) if config.features.motion else (sum(sizes), 0)
     if config.score.model == "rm":
-        trained = _train_reconstruction(config, folder, files(fit_videos), files(held_out_videos), train_hash, logger)
+        trained = _train_reconstruction(
+            config, folder, dims, files(fit_videos), files(held_out_videos), train_hash, logger
+        )
     else:
-        trained = _fit_density(config, folder, files(fit_videos), files(held_out_videos), train_hash)
+        trained = _fit_density(config, folder, dims, files(fit_videos), files(held_out_videos), train_hash)
     folder.commit_json(f"models/{trained.kind}/{MODEL_CARD}", trained.__dict__)
     return trained, True
 
@@ -118,7 +139,8 @@ def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue"
     prefixes = tuple(f"{escape(video)}/" for video in _training_videos(catalogue))
     files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
     settings = config.train.model_dump() if config.score.model == "rm" else config.score.density().model_dump()
-    return digest([config.feature_hash(), config.score.model, settings, config.seed, files])
+    columns = config.features.columns
+    return digest([config.feature_hash(), columns, config.score.model, settings, config.seed, files])
 
 
 def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
@@ -126,46 +148,63 @@ def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
     document = folder.read_json(f"models/{kind}/{MODEL_CARD}")
     if document is None:
         return None
-    document["held_out_means"] = tuple(document["held_out_means"])
+    for name in ("columns", "dims", "held_out_means"):
+        document[name] = tuple(document[name])
     return TrainedModel(**document)
 
 
 def model_files(folder: RunFolder, kind: ModelKind) -> dict[str, bytes]:
-    """Return the content of a trained model's files by name."""
-    paths = folder.filesystem.find(folder.path("models", kind))
-    return {path.rpartition("/")[2]: folder.filesystem.cat_file(path) for path in paths}
+    """Return the content of a trained model's files by their path below the model's folder."""
+    root = folder.path("models", kind)
+    paths = folder.filesystem.find(root)
+    return {path.removeprefix(root).lstrip("/"): folder.filesystem.cat_file(path) for path in paths}
 
 
 def _held_out_sample(
     config: "RunConfig", folder: RunFolder, fit_files: list[str], held_out_files: list[str]
 ) -> NDArray[np.float32]:
-    """Return motion features of held-out objects; where the held-out videos hold none, of those that are fitted."""
-    held_out = sample_motion(folder, held_out_files, MAX_HELD_OUT_ROWS, config.seed)
-    return held_out if len(held_out) else sample_motion(folder, fit_files, MAX_HELD_OUT_ROWS, config.seed)
+    """Return features of held-out objects; where the held-out videos hold none, of those that are fitted."""
+    columns = config.features.columns
+    held_out = sample_features(folder, held_out_files, columns, MAX_HELD_OUT_ROWS, config.seed)
+    return held_out if len(held_out) else sample_features(folder, fit_files, columns, MAX_HELD_OUT_ROWS, config.seed)
 
 
 def _fit_density(
-    config: "RunConfig", folder: RunFolder, fit_files: list[str], held_out_files: list[str], train_hash: str
+    config: "RunConfig",
+    folder: RunFolder,
+    dims: tuple[int, int],
+    fit_files: list[str],
+    held_out_files: list[str],
+    train_hash: str,
 ) -> TrainedModel:
-    density = make_density(config.score.density())
-    features = sample_motion(folder, fit_files, MAX_FIT_ROWS, config.seed)
-    try:
-        density.fit(features, seed=config.seed)
-    except ValueError as error:
-        raise UserError(f"score.{config.score.model}: {error}") from error
-    with tempfile.TemporaryDirectory() as directory:
-        density.save(Path(directory))
-        for file in sorted(Path(directory).iterdir()):
-            folder.commit(folder.path("models", config.score.model, file.name), file.read_bytes())
-    errors = density.score(_held_out_sample(config, folder, fit_files, held_out_files))
+    """Fit a density to each part of the features: distances in space and in motion have no common unit."""
+    max_rows = min(MAX_FIT_ROWS, MAX_FIT_BYTES // (4 * sum(dims)))
+    features = sample_features(folder, fit_files, config.features.columns, max_rows, config.seed)
+    held_out = _held_out_sample(config, folder, fit_files, held_out_files)
+    errors: list[NDArray[np.float64] | None] = []
+    for part, rows, held in zip(PARTS, split_parts(features, dims), split_parts(held_out, dims), strict=True):
+        if not rows.shape[1]:
+            errors.append(None)
+            continue
+        density = make_density(config.score.density())
+        try:
+            density.fit(rows, seed=config.seed)
+        except ValueError as error:
+            raise UserError(f"score.{config.score.model}: {error}") from error
+        with tempfile.TemporaryDirectory() as directory:
+            density.save(Path(directory))
+            for file in sorted(Path(directory).iterdir()):
+                folder.commit(folder.path("models", config.score.model, part, file.name), file.read_bytes())
+        errors.append(density.score(held))
+    means, floors = held_out_figures(errors[0], errors[1], dims)
     return TrainedModel(
         kind=config.score.model,
         train_hash=train_hash,
         feature_hash=config.feature_hash(),
-        num_spatial=0,
-        num_motion=NUM_MOTION_BINS,
-        held_out_means=(0.0, float(errors.mean())),
-        floor=float(errors.min()),
+        columns=config.features.columns,
+        dims=dims,
+        held_out_means=means,
+        floors=floors,
         num_objects=len(features),
         history=[],
     )
@@ -174,6 +213,7 @@ def _fit_density(
 def _train_reconstruction(
     config: "RunConfig",
     folder: RunFolder,
+    dims: tuple[int, int],
     fit_files: list[str],
     held_out_files: list[str],
     train_hash: str,
@@ -191,13 +231,15 @@ def _train_reconstruction(
         # Not `read_parquet`: for its planning it starts processes that take longer than reading all of Ped2.
         rows = [{"path": path} for path in paths]
         blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_READ_TASKS))
-        return blocks.map_batches(ReadMotion(folder), batch_size=FILES_PER_READ)
+        return blocks.map_batches(ReadFeatures(folder, config.features.columns), batch_size=FILES_PER_READ)
 
     checkpoint = run_training(
         train_loop,
         {
             "train": config.train.model_dump(),
             "seed": config.seed,
+            "columns": config.features.columns,
+            "dims": dims,
             "held_out": _held_out_sample(config, folder, fit_files, held_out_files),
         },
         folder=folder,
@@ -216,10 +258,10 @@ def _train_reconstruction(
         kind="rm",
         train_hash=train_hash,
         feature_hash=config.feature_hash(),
-        num_spatial=0,
-        num_motion=NUM_MOTION_BINS,
+        columns=config.features.columns,
+        dims=dims,
         held_out_means=tuple(state["held_out_means"]),
-        floor=state["floor"],
+        floors=state["floors"],
         num_objects=state["num_objects"],
         history=state["history"],
     )

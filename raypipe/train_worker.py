@@ -22,9 +22,8 @@ from raypipe.models.reconstruction import (
     feature_statistics,
     serialise,
 )
-from raypipe.schema import NUM_MOTION_BINS
 from raypipe.train import MODEL_FILE, TrainConfig
-from raypipe.training_data import chunk_reader
+from raypipe.training_data import chunk_reader, held_out_figures
 
 Chunks = Iterator[NDArray[np.float32]]
 
@@ -46,8 +45,11 @@ def train_loop(settings: dict[str, Any]) -> None:
     # Ray gives a worker the threads of its one CPU, but while training runs most of the machine is idle. Not all:
     # threads that wait for a core that another process has cost far more than the one core gains.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size()))
-    chunks = chunk_reader(ray.train.get_dataset_shard("fit"), config.batch_size)
-    module = ReconstructionModule(ReconstructionShape(0, NUM_MOTION_BINS, config.num_layers, config.hidden_size))
+    num_spatial, num_motion = settings["dims"]
+    shape = ReconstructionShape(num_spatial, num_motion, config.num_layers, config.hidden_size)
+    shard = ray.train.get_dataset_shard("fit")
+    chunks = chunk_reader(shard, settings["columns"], shape.num_features, config.batch_size)
+    module = ReconstructionModule(shape)
     module.to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
     history: list[dict[str, float]] = []
@@ -68,9 +70,9 @@ def train_loop(settings: dict[str, Any]) -> None:
         history.append({"loss": loss})
         report = {"epoch": epoch}
         if context.get_world_rank() == 0:
-            means, floor = _held_out_errors(module, torch.from_numpy(settings["held_out"]).to(device))
+            means, floors = _held_out_figures(module, torch.from_numpy(settings["held_out"]).to(device))
             history[-1]["held_out_error"] = sum(means)
-            state = {"history": history, "held_out_means": means, "floor": floor, "num_objects": num_objects}
+            state = {"history": history, "held_out_means": means, "floors": floors, "num_objects": num_objects}
             with tempfile.TemporaryDirectory() as directory:
                 _save(Path(directory), module, optimizer, state)
                 ray.train.report(report | history[-1], checkpoint=ray.train.Checkpoint.from_directory(directory))
@@ -142,7 +144,11 @@ def _sum_over_workers(tensor: torch.Tensor) -> None:
         tensor.copy_(moved)
 
 
-def _held_out_errors(module: ReconstructionModule, features_NF: torch.Tensor) -> tuple[tuple[float, float], float]:
-    """Return the mean spatial and motion error of held-out objects, and the least motion error."""
-    spatial, motion = (errors.double() for errors in module.part_errors(features_NF))
-    return (float(spatial.mean()), float(motion.mean())), float(motion.min())
+def _held_out_figures(
+    module: ReconstructionModule, features_NF: torch.Tensor
+) -> tuple[tuple[float, float], dict[str, float]]:
+    """Return the mean spatial and motion error of held-out objects, and their least score by way of weighting."""
+    dims = (module.shape.num_spatial, module.shape.num_motion)
+    parts = [errors.double().cpu().numpy() for errors in module.part_errors(features_NF)]
+    spatial, motion = (errors if size else None for errors, size in zip(parts, dims, strict=True))
+    return held_out_figures(spatial, motion, dims)

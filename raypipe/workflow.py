@@ -37,6 +37,8 @@ TIMINGS_NAME = "timings.json"
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
 SHOWN_DEAD_LETTERS = 5
+# What is timed as a whole; other timings are of the stages of an extraction.
+WHOLE_STEPS = ("extract", "train", "score")
 
 
 def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool = False) -> list[str]:
@@ -62,6 +64,9 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
         f"{result.processed_frames:,} frames in {result.wall_seconds:.1f} s "
         f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
     ]
+    if result.processed_frames:
+        shares = {stage: row["share"] for stage, row in _timings(folder).items() if "share" in row}
+        lines.append("time: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items()))
     if catalogue.num_ignored:
         lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
     lines += [f"damaged: {video}: {damage}" for video, damage in catalogue.damaged.items()]
@@ -239,12 +244,20 @@ def _counts(folder: RunFolder, catalogue: Catalogue) -> dict[str, int]:
 
 
 def _timings(folder: RunFolder) -> dict[str, dict[str, float]]:
-    """Return seconds and frames per second of each stage, summed over all starts that extracted something."""
+    """Return seconds and frames per second of each stage, summed over all starts that extracted something.
+
+    The stages of the extraction also have their share of its time, in all actors together.
+    """
     document = folder.read_json(TIMINGS_NAME) or {}
-    return {
+    timings = {
         stage: {"seconds": row["seconds"], "frames_per_second": row["frames"] / max(row["seconds"], 1e-9)}
         for stage, row in document.items()
     }
+    stages = [stage for stage in timings if stage not in WHOLE_STEPS]
+    total = sum(timings[stage]["seconds"] for stage in stages)
+    for stage in stages:
+        timings[stage]["share"] = timings[stage]["seconds"] / max(total, 1e-9)
+    return timings
 
 
 def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) -> None:

@@ -233,3 +233,76 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path):
     path.write_text("score: {model: knn}\noutput: out\nscore: {min_max: true}\n")
     with pytest.raises(UserError, match=r"run.yaml is not YAML: 'score' is there twice"):
         load_config(path)
+
+
+SPATIAL = {"features": {"spatial": "cross"}, "weights": {"blip2": "w/blip2", "smm": "w/smm"}}
+
+
+def spatial(**changes):
+    return parse_config({"dataset": {"root": "d"}, "output": "o", "detector": BOXES} | SPATIAL | changes, "c.yaml")
+
+
+BOXES = {"kind": "boxes", "boxes_root": "b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": {}}, r"weights\.blip2 is needed for the features cross"),
+        ({"weights": {"blip2": "w"}}, r"weights\.smm is needed for sentences; set it, or sentence\.memory to off"),
+        ({"score": {"model": "gmm"}}, r"score\.model gmm is for motion alone"),
+        ({"features": {"spatial": "look"}}, r"features\.spatial: \"look\" must be"),
+        ({"features": {"keep": ["look"]}}, r"features\.keep\.0: \"look\" must be"),
+        ({"sentence": {"min_length": 50}}, r"min_length 50 exceeds max_length 30"),
+        ({"encode": {"weights": "w"}}, r"unknown key 'encode\.weights'"),
+    ],
+)
+def test_spatial_features_need_their_weights(changes, message):
+    with pytest.raises(UserError, match=message):
+        spatial(**changes)
+
+
+@pytest.mark.parametrize(
+    ("features", "columns", "extracted", "speaks"),
+    [
+        ({"spatial": "none"}, ("motion",), ("motion",), False),
+        ({"spatial": "cross"}, ("cross", "motion"), ("motion", "cross"), True),
+        ({"spatial": "image", "motion": False}, ("image",), ("image",), False),
+        ({"keep": ["cross", "backbone"]}, ("motion",), ("motion", "backbone", "cross"), True),
+        ({"spatial": "text", "motion": False, "keep": ["motion"]}, ("text",), ("motion", "text"), True),
+    ],
+)
+def test_what_is_extracted_and_what_the_model_is_given(features, columns, extracted, speaks):
+    config = spatial(features=features)
+    assert (config.features.columns, config.features.extracted) == (columns, extracted)
+    assert config.needs_sentences == speaks
+
+
+def test_one_extraction_serves_all_models_on_what_it_keeps():
+    keep = ["motion", "image", "cross"]
+    same = [
+        spatial(features={"spatial": "cross", "keep": keep}),
+        spatial(features={"spatial": "image", "keep": keep}),
+        spatial(features={"spatial": "image", "motion": False, "keep": [*keep[::-1]]}),
+        spatial(features={"keep": keep}, encode={"device": "cpu", "microbatch_bytes": 1, "compile": True}),
+        spatial(features={"keep": keep}, weights={"blip2": "elsewhere", "smm": "w/smm"}),
+    ]
+    assert len({config.feature_hash() for config in same}) == 1
+    other = [
+        spatial(),
+        spatial(features={"spatial": "image"}),
+        spatial(features={"keep": keep}, sentence={"memory": "append"}),
+        spatial(features={"keep": keep}, encode={"precision": "bf16"}),
+    ]
+    assert len({config.feature_hash() for config in [*same, *other]}) == 5
+
+
+def test_windows_are_not_widened_unless_it_is_asked_for():
+    windows = {"kind": "sliding_window"}
+    assert spatial().encode_resolved().box_expansion is None
+    assert spatial(detector=windows).encode_resolved().box_expansion == 0
+    assert spatial(detector=windows, encode={"box_expansion": 0.25}).encode_resolved().box_expansion == 0.25
+
+
+def test_weights_are_absolute():
+    assert spatial().weights.blip2 == absolute("w/blip2")

@@ -146,8 +146,15 @@ def test_min_max_scales_the_scored_frames():
     assert table_of(4, objects, [2, 6, 3], [(0, 0, 3)], config=config)["score"].to_pylist() == [0, 1, 0.25, None]
 
 
-def trained(kind, num_spatial=0, num_motion=8, held_out_means=(0.0, 4.0)):
-    return TrainedModel(kind, "train", "feature", num_spatial, num_motion, held_out_means, 1.0, 10, [])
+def trained(kind, dims=(0, 8), held_out_means=(0.0, 4.0), ways=("joint", "balanced")):
+    columns = tuple(name for name, size in zip(("cross", "motion"), dims, strict=True) if size)
+    floors = dict.fromkeys(ways, 1.0)
+    return TrainedModel(kind, "train", "feature", columns, dims, held_out_means, floors, 10, [])
+
+
+def files_of(density, tmp_path, part="motion"):
+    density.save(tmp_path / part)
+    return {f"{part}/{file.name}": file.read_bytes() for file in (tmp_path / part).iterdir()}
 
 
 def zero_module(shape=None):
@@ -157,7 +164,8 @@ def zero_module(shape=None):
         if isinstance(layer, nn.Linear):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-    module.set_statistics(torch.full((8,), 1.0), torch.full((8,), 2.0))
+    size = module.shape.num_features
+    module.set_statistics(torch.full((size,), 1.0), torch.full((size,), 2.0))
     return {MODEL_FILE: serialise(module)}
 
 
@@ -174,13 +182,42 @@ def test_scores_of_the_reconstruction_module(monkeypatch):
         assert (joint.dtype, balanced.dtype) == (np.float64, np.float64)
 
 
+@pytest.mark.parametrize(
+    ("weighting", "expected"),
+    # Standardised: 4 and 0 in space, 1 and 9 in motion, squared. By 2 + 6 dimensions; in units of 2 and 3.
+    [("joint", [(4 * 2 + 1 * 6) / 8, 9 * 6 / 8]), ("balanced", [(4 / 2 + 1 / 3) / 2, (9 / 3) / 2])],
+)
+def test_space_and_motion_are_weighed(weighting, expected):
+    features = np.array([[5, 5, *[3] * 6], [1, 1, *[7] * 6]], np.float32)
+    model = trained("rm", (2, 6), (2.0, 3.0))
+    module = zero_module(ReconstructionShape(2, 6, num_layers=2, hidden_size=3))
+    np.testing.assert_allclose(object_scores(features, model, module, weighting), expected)
+
+
+def test_neighbours_in_space_and_in_motion_are_two_models(tmp_path):
+    # One reference each, at 0, and one at 2 in the first dimension: scales 1 (of one dimension) and sqrt(1 / 4).
+    space = make_density(KnnConfig(num_neighbours=1)).fit(np.array([[0.0], [2.0]]))
+    motion = make_density(KnnConfig(num_neighbours=1)).fit(np.array([[0.0] * 4, [2.0, 0, 0, 0]]))
+    files = files_of(space, tmp_path, "spatial") | files_of(motion, tmp_path)
+    features = np.array([[5, 0, 0, 0, 0], [0, 3, 0, 0, 0]], np.float32)
+    model = trained("knn", (1, 4), (2.0, 4.0))
+    # Distances 3 and 0 in space, 0 and 2 in motion.
+    np.testing.assert_allclose(object_scores(features, model, files, "balanced"), [3 / 2 / 2, 2 / 4 / 2])
+    np.testing.assert_allclose(object_scores(features, model, files, "joint"), [3 / 5, 2 * 4 / 5])
+
+
+def test_errors_of_zero_cannot_be_weighed_by():
+    model = trained("rm", held_out_means=(0.0, 0.0), ways=("joint",))
+    with pytest.raises(UserError, match=r"score.weighting 'balanced': .* use joint"):
+        object_scores(np.zeros((1, 8), np.float32), model, zero_module(), "balanced")
+
+
 @pytest.mark.parametrize("config", [KnnConfig(num_neighbours=1), GmmConfig(num_components=1)])
 @pytest.mark.parametrize("weighting", ["joint", "balanced"])
 def test_scores_of_a_density_model_are_its_own(tmp_path, config, weighting):
     rng = np.random.default_rng(0)
     density = make_density(config).fit(rng.normal(size=(30, 8)))
-    density.save(tmp_path)
-    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files = files_of(density, tmp_path)
     features = rng.normal(size=(5, 8)).astype(np.float32)
     found = object_scores(features, trained(config.kind), files, weighting)
     np.testing.assert_array_equal(found, density.score(features))
@@ -190,16 +227,14 @@ def test_nearest_neighbour_by_hand(tmp_path):
     # Two references, 0 and 2 in one dimension and 0 in the others: the common scale is sqrt(1 / 8).
     references = np.zeros((2, 8))
     references[1, 0] = 2
-    make_density(KnnConfig(num_neighbours=1)).fit(references).save(tmp_path)
-    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files = files_of(make_density(KnnConfig(num_neighbours=1)).fit(references), tmp_path)
     features = np.zeros((2, 8), np.float32)
     features[:, 0] = [2, 5]
     np.testing.assert_allclose(object_scores(features, trained("knn"), files, "balanced"), [0, 3 * np.sqrt(8)])
 
 
 def test_no_objects_have_no_scores(tmp_path):
-    make_density(KnnConfig(num_neighbours=1)).fit(np.eye(8)).save(tmp_path)
-    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    files = files_of(make_density(KnnConfig(num_neighbours=1)).fit(np.eye(8)), tmp_path)
     empty = np.zeros((0, 8), np.float32)
     assert object_scores(empty, trained("knn"), files, "balanced").shape == (0,)
     assert object_scores(empty, trained("rm"), zero_module(), "balanced").shape == (0,)

@@ -10,10 +10,11 @@ Shapes: N objects, S_d vision tokens of width V_d, N_q queries and L text tokens
 """
 
 import contextlib
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -22,13 +23,12 @@ from torch import Tensor, nn
 from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 
 from raypipe.errors import UserError
-from raypipe.models.blip2_config import CaptionRules, Stage1Config, read_config
+from raypipe.models.blip2_config import CaptionRules, Precision, Stage1Config, read_config
 from raypipe.models.blip2_decoding import EndTokens, decode
 from raypipe.models.blip2_qformer import LanguageHead, PrefixDecoder, build_qformer, embed_text, query_pass, text_pass
 from raypipe.models.blip2_tokenizer import SentenceTokenizer, read_vocab
 from raypipe.models.blip2_vision import build_vision, fill_position_indices, vision_hidden
 
-Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 WEIGHTS_FILE = "model.safetensors"
@@ -89,8 +89,15 @@ class Blip2(nn.Module):
             return cls(config)
 
     @classmethod
-    def load(cls, folder: Path, device: str | torch.device = "cpu", precision: Precision = "fp32") -> Self:
-        """Load a folder that `raypipe weights convert` wrote.
+    def load(
+        cls,
+        folder: Path,
+        device: str | torch.device = "cpu",
+        precision: Precision = "fp32",
+        *,
+        text_only: bool = False,
+    ) -> Self:
+        """Load a folder that `raypipe weights convert` wrote; with `text_only` without the ViT, which is most of it.
 
         Raises UserError naming the file when one is missing, damaged, or does not fit the config, and for a
         device that is not there.
@@ -109,6 +116,8 @@ class Blip2(nn.Module):
                 model.tokenizer = SentenceTokenizer(read_vocab(folder / VOCAB_FILE), config)
             except ValueError as error:
                 raise UserError(f"{folder / VOCAB_FILE}: {error}") from error
+        if text_only:
+            del model.vision_model
         return model.set_precision(precision).to(device)
 
     @classmethod
@@ -138,7 +147,8 @@ class Blip2(nn.Module):
         self.precision = precision
         self.float()
         if precision != "fp32":
-            self.vision_model.to(DTYPES[precision])
+            if hasattr(self, "vision_model"):
+                self.vision_model.to(DTYPES[precision])
             for module in (*self.qformer.modules(), *(self.lm_head.modules() if self.lm_head else ())):
                 if isinstance(module, nn.Linear):
                     module.to(DTYPES[precision])
@@ -206,6 +216,14 @@ class Blip2(nn.Module):
         ids, mask = self._words().encode(sentences)
         return self.encode_text(ids, mask)[:, 0]
 
+    def encode_questions(self, sentences: Sequence[str]) -> Tensor:
+        """Return F^T of sentences, float32 (N, max_txt_len, H_d), zero where they are padded (Section 3.4).
+
+        Raises UserError where the folder has no vocabulary.
+        """
+        ids, mask = self._words().encode(sentences)
+        return self.encode_text(ids, mask) * mask[:, :, None].to(self.device)
+
     @torch.no_grad()
     def lm_logits(self, ids_NL: Tensor, mask_NL: Tensor, prefix: Tensor) -> Tensor:
         """Return next-token logits of text on the prefix in one pass, float32 (N, L, vocab_size).
@@ -270,3 +288,23 @@ class Blip2(nn.Module):
         if self.tokenizer is None:
             raise UserError(NO_WORDS)
         return self.tokenizer
+
+
+# Models in use in this process. Stages that share an actor share the model: at full size it is 2 GB in half precision.
+_IN_USE: weakref.WeakValueDictionary[tuple[str, str, Precision, bool], Blip2] = weakref.WeakValueDictionary()
+
+
+def shared_blip2(folder: str, device: str, precision: Precision, *, text_only: bool = False) -> Blip2:
+    """Return the model of a folder that this process has in use already, or load it; see `Blip2.load`.
+
+    Device "auto" is the GPU where there is one. A whole model also serves whoever needs the text side only.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    for has_text_only in {False, text_only}:
+        found = _IN_USE.get((folder, device, precision, has_text_only))
+        if found is not None:
+            return found
+    model = Blip2.load(Path(folder), device, precision, text_only=text_only)
+    _IN_USE[folder, device, precision, text_only] = model
+    return model

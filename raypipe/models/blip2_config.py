@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from raypipe.errors import UserError
 
 EVA_VIT_G = "eva_clip_g"
 CLIP_VIT_L = "clip_L"
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)

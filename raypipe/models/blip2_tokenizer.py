@@ -51,6 +51,10 @@ class SentenceTokenizer:
         )
         return torch.tensor(encoded["input_ids"]), torch.tensor(encoded["attention_mask"])
 
+    def cut(self, sentence: str) -> str:
+        """Return as much of a sentence as `encode` keeps, in words."""
+        return self.decode(self.encode([sentence])[0])[0]
+
     def decode(self, ids_NL: Tensor) -> list[str]:
         """Return the words of token ids (N, L), without special tokens; what holds no word is an empty string."""
         if len(ids_NL) == 0:

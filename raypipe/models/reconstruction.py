@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from raypipe.errors import UserError
 
-# A dimension that never changes in training has no scale; divided by this it stays near zero.
-MIN_STD = 1e-6
+# A dimension that hardly changes in training has no scale of its own: divided by a tiny deviation, the first object
+# that differs would have an error beyond all others. Its scale is at least this share of its part's.
+MIN_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,19 @@ class ReconstructionModule(nn.Module):
         self.register_buffer("std", torch.ones(shape.num_features))
 
     def set_statistics(self, mean_F: Tensor, std_F: Tensor) -> None:
-        """Set the training set's mean and standard deviation of every feature, shape (F,)."""
+        """Set the training set's mean and standard deviation of every feature, shape (F,).
+
+        Where a deviation is below 0.01 of the root mean square over its part (spatial or motion), that is taken; where
+        nothing in a part changes, 1.
+        """
         self.mean.copy_(mean_F)
-        self.std.copy_(std_F.clamp_min(MIN_STD))
+        std = std_F.clone()
+        for part in (std[: self.shape.num_spatial], std[self.shape.num_spatial :]):
+            if part.any():
+                part.clamp_(min=MIN_STD * float(part.square().mean().sqrt()))
+            else:
+                part.fill_(1)
+        self.std.copy_(std)
 
     def standardise(self, features_BF: Tensor) -> Tensor:
         """Return features in units of the training set's standard deviation, shape (B, F)."""

@@ -6,12 +6,15 @@ import numpy as np
 import pyarrow as pa
 
 from raypipe.features import SegmentRecord, commit_features
-from raypipe.schema import DETECTED, FEATURE, NUM_MOTION_BINS, check_row
+from raypipe.schema import DETECTED, FEATURE, NUM_MOTION_BINS, SPATIAL, check_row
 from raypipe.storage import RunFolder
 
 
 def feature_table(row: dict[str, Any]) -> pa.Table:
-    """Return the FEATURE rows of a segment's body, one object in one frame each; columns not computed are null."""
+    """Return the FEATURE rows of a segment's body, one object in one frame each, with the spatial features it has.
+
+    Columns not computed are null.
+    """
     kept = row["frame_offset"] >= row["num_warmup"]
     offset, boxes = row["frame_offset"][kept], row["boxes"][kept]
     count = len(offset)
@@ -32,6 +35,15 @@ def feature_table(row: dict[str, Any]) -> pa.Table:
         "class_name": pa.array(row["class_name"][kept].tolist(), pa.string()),
         "motion": motion,
     }
+    for name in ("caption", "sentence"):
+        if name in row:
+            columns[name] = pa.array(row[name][kept].tolist(), pa.string())
+    if "sentence_is_carried" in row:
+        columns["sentence_is_carried"] = row["sentence_is_carried"][kept]
+    for name in SPATIAL:
+        if name in row:
+            values = row[name][kept]
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
     for name in FEATURE.names:
         columns.setdefault(name, pa.nulls(count, FEATURE.field(name).type))
     return pa.table(columns)

@@ -1,32 +1,25 @@
-"""Boxes of a segment to image tokens: crop, ViT, Q-Former. Stage 1, Section 3.2.
+"""Boxes of a segment to image tokens and captions: crop, ViT, Q-Former, its language head. Sections 3.2 and 3.3.
 
-Where captions come from. A caption is decoded on the queries' keys and values, which exist only inside the pass
-that makes the tokens and cannot be had from the tokens. So that nobody runs the ViT a second time, this stage
-offers three outputs:
-
-* `tokens`: F^I alone, 49 kB an object. For runs without text features.
-* `captions`: this stage decodes the captions too and adds their words. The right choice wherever a row travels
-  to another process afterwards (the staged layout): words cost nothing to move.
-* `prefix`: adds the keys and values as float16, 1.2 MB an object, 24 times the tokens. For a caption stage in
-  the same process (the fused layout) that decides itself which objects it captions, and how.
+Captions are made here and not by the stage that holds the sentences: a caption is decoded on the queries' keys and
+values, which exist only inside the pass that makes the tokens, cannot be had from the tokens, and are 24 times as
+large. Words cost nothing to move.
 """
 
 import logging
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from raypipe.errors import SchemaError, UserError
 from raypipe.models.attention import backbone_mean
-from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, Blip2, Precision
+from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, shared_blip2
 from raypipe.models.blip2_config import CaptionRules, Stage1Config
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
-from raypipe.schema import DECODED, DETECTED, ArrayField, check_row
+from raypipe.schema import CAPTIONED, DECODED, DETECTED, ENCODED, ArrayField, check_row
+from raypipe.stages.spatial_config import EXPANSION, EncodeConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,51 +37,33 @@ _SLACK_PIXELS = 1e-3
 _COMPILED_HALVINGS = 3
 
 
-class EncodeConfig(BaseModel):
-    """How objects are encoded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    weights: Path = Field(description="folder that `raypipe weights convert` wrote")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the GPU where there is one")
-    precision: Precision = Field("fp32", description="bf16 or fp16 on a GPU; fp32 equals LAVIS")
-    compile: bool = Field(False, description="compile the image pass: minutes at the start, faster afterwards")
-    microbatch_bytes: int = Field(4 << 30, gt=0, description="memory that the activations of one batch may take")
-    box_expansion: float = Field(
-        0.5, ge=0, description="share of a box's width and height that is added on every side; 0 for sliding windows"
-    )
-    backbone: bool = Field(False, description="add the mean of the ViT's feature map (Table 3, backbone only)")
-    output: Literal["tokens", "prefix", "captions"] = Field("tokens", description="see the module")
-    caption_rules: CaptionRules = CaptionRules()
-
-
 class EncodeObjects:
-    """Adds the image tokens of every object of a segment to its row.
+    """Adds the image tokens of every object of a segment to its row, and with `captions` the words for each crop.
 
     Needs `frames` (uint8, possibly a scaled-down copy of the source), `width` and `height` of the source, `boxes`
-    in source pixels, unexpanded, and `frame_offset`. Adds `tokens`, float16 (N, N_q, H_d), and by
-    `EncodeConfig.output` either `caption`, N strings, or `prefix`, float16 (N, layers, 2, heads, N_q,
-    H_d / heads). With `backbone` it adds `backbone`, float16 (N, V_d), the mean of H, which only this stage sees.
-    An empty segment passes through with arrays of length 0.
+    in source pixels, unexpanded, and `frame_offset`. Adds `tokens`, float16 (N, N_q, H_d), where `captions` gives the
+    rules `caption`, N strings, and with `backbone` `backbone`, float16 (N, V_d), the mean of H, which only this stage
+    sees. Lets go of the frames. An empty segment passes through with arrays of length 0.
 
     Batches are bounded by bytes, not by objects. Where memory runs out all the same, the batch is halved for good
     and the work goes on; that is logged once. Raises SchemaError for rows and boxes that do not conform, naming
     frame and box, UserError for weights that cannot do what is asked, FloatingPointError when tokens overflow.
     """
 
-    def __init__(self, config: EncodeConfig) -> None:
+    def __init__(
+        self, config: EncodeConfig, weights: str, captions: CaptionRules | None = None, backbone: bool = False
+    ) -> None:
         self.config = config
-        device = config.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = Blip2.load(config.weights, device, config.precision)
-        if config.output != "tokens" and self.model.lm_head is None:
-            raise UserError(f"{config.weights}: {NO_CAPTIONS}")
-        if config.output == "captions" and self.model.tokenizer is None:
-            raise UserError(f"{config.weights}: {NO_WORDS}")
+        self.captions = captions
+        self.backbone = backbone
+        self.model = shared_blip2(weights, config.device, config.precision)
+        if captions and self.model.lm_head is None:
+            raise UserError(f"{weights}: {NO_CAPTIONS}")
+        if captions and self.model.tokenizer is None:
+            raise UserError(f"{weights}: {NO_WORDS}")
         if config.compile:
             self.model.compile_images()
-        per_crop = bytes_per_crop(self.model.config, config)
+        per_crop = bytes_per_crop(self.model.config, config, captions)
         self.batch_size = max(1, config.microbatch_bytes // per_crop)
         self._told_about_memory = False
 
@@ -99,7 +74,8 @@ class EncodeObjects:
         boxes: NDArray[np.float32] = row["boxes"]
         frames: NDArray[np.uint8] = row["frames"]
         sizes = ((row["width"], row["height"]), (frames.shape[2], frames.shape[1]))
-        rectangles = torch.from_numpy(crop_rectangles(boxes, *sizes, self.config.box_expansion))
+        expansion = EXPANSION if self.config.box_expansion is None else self.config.box_expansion
+        rectangles = torch.from_numpy(crop_rectangles(boxes, *sizes, expansion))
         # Only frames that hold an object go to the device.
         used, offsets = np.unique(row["frame_offset"], return_inverse=True)
         on_device = torch.from_numpy(frames[used]).to(self.model.device)
@@ -112,7 +88,9 @@ class EncodeObjects:
                 for name, values in part.items():
                     outputs[name][batch] = values
                 first = batch.stop
-        return row | outputs
+        encoded = {name: value for name, value in row.items() if name != "frames"} | outputs
+        check_row(encoded, CAPTIONED if self.captions else ENCODED, "encode")
+        return encoded
 
     def _encode_or_halve(self, frames: Tensor, offsets: Tensor, rectangles: Tensor) -> dict[str, Any] | None:
         """Encode one batch; on lack of memory return None and halve the batch size."""
@@ -144,12 +122,10 @@ class EncodeObjects:
         if not torch.isfinite(tokens).all():
             raise FloatingPointError(f"encode: image tokens are not finite at precision {self.config.precision}")
         outputs: dict[str, Any] = {"tokens": tokens.half().cpu().numpy()}
-        if self.config.backbone:
+        if self.backbone:
             outputs["backbone"] = backbone_mean(encoding.vision_hidden[:count].float()).half().cpu().numpy()
-        if self.config.output == "prefix":
-            outputs["prefix"] = prefix.half().cpu().numpy()
-        elif self.config.output == "captions":
-            outputs["caption"] = self.model.caption(prefix, self.config.caption_rules)
+        if self.captions:
+            outputs["caption"] = self.model.caption(prefix, self.captions)
         return outputs
 
     def _pad_to_compiled(self, pixels: Tensor) -> Tensor:
@@ -163,17 +139,14 @@ class EncodeObjects:
     def _empty_outputs(self, count: int) -> dict[str, Any]:
         sizes = self.model.config
         outputs: dict[str, Any] = {"tokens": np.empty((count, sizes.num_query, sizes.hidden), dtype=np.float16)}
-        if self.config.backbone:
+        if self.backbone:
             outputs["backbone"] = np.empty((count, sizes.vit_width), dtype=np.float16)
-        if self.config.output == "prefix":
-            shape = (count, sizes.layers, 2, sizes.heads, sizes.num_query, sizes.hidden // sizes.heads)
-            outputs["prefix"] = np.empty(shape, dtype=np.float16)
-        elif self.config.output == "captions":
+        if self.captions:
             outputs["caption"] = np.empty(count, dtype=object)
         return outputs
 
 
-def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig) -> int:
+def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig, captions: CaptionRules | None) -> int:
     """Return what one crop of a batch takes at the peak, in bytes: an upper estimate from the sizes.
 
     The widest point of a ViT block (residual, normalised input, and the larger of q, k, v with their result or
@@ -186,8 +159,8 @@ def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig) -> int:
     vision = tokens * width * element + 2 * tokens * sizes.hidden * element
     prefix = 2 * (sizes.layers * 2 * sizes.num_query * sizes.hidden) * element
     total = block + vision + prefix + 2 * 3 * sizes.image_size**2 * 4
-    if config.output == "captions":
-        beams, longest = config.caption_rules.num_beams, config.caption_rules.max_length
+    if captions:
+        beams, longest = captions.num_beams, captions.max_length
         cache = sizes.layers * 2 * (sizes.num_query + beams * longest) * sizes.hidden * element
         total += cache + 3 * beams * sizes.vocab_size * 4
     return total

@@ -8,7 +8,6 @@ from torch import nn
 
 from raypipe.errors import UserError
 from raypipe.models.reconstruction import (
-    MIN_STD,
     ReconstructionModule,
     ReconstructionShape,
     deserialise,
@@ -63,11 +62,24 @@ def test_features_are_standardised_inside():
     assert module.standardise(torch.tensor([[14.0, -1.0], [8.0, 0.0]])).tolist() == [[2, 0], [-1, 2]]
 
 
-def test_a_feature_that_never_changes_has_a_least_deviation():
-    module = scaling_module(ReconstructionShape(0, 2, num_layers=1), 1)
-    module.set_statistics(torch.tensor([3.0, 0.0]), torch.tensor([0.0, 1.0]))
-    assert module.std.tolist() == [pytest.approx(MIN_STD), 1.0]
-    assert module.standardise(torch.tensor([[3.0, 1.0]])).tolist() == [[0.0, 1.0]]
+@pytest.mark.parametrize(
+    ("num_spatial", "std", "used"),
+    [
+        # Root mean square over the part: 5, 5 and 5 / sqrt(2).
+        (0, [5.0, 5.0], [5, 5]),
+        (0, [0.0, 5.0], [0.01 * 5 / 2**0.5, 5]),
+        (2, [0.001, 5.0], [0.01 * (25.000001 / 2) ** 0.5, 5]),
+        (0, [0.0, 0.0], [1, 1]),
+        # Each part has its own scale: motion that never changes says nothing of space.
+        (2, [3.0, 0.0, 0.0, 400.0], [3, 0.01 * 3 / 2**0.5, 0.01 * 400 / 2**0.5, 400]),
+        (1, [0.0, 7.0, 7.0], [1, 7, 7]),
+    ],
+)
+def test_a_feature_that_hardly_changes_has_a_least_deviation(num_spatial, std, used):
+    module = scaling_module(ReconstructionShape(num_spatial, len(std) - num_spatial, num_layers=1), 1)
+    module.set_statistics(torch.full((len(std),), 3.0), torch.tensor(std))
+    assert module.std.tolist() == pytest.approx(used)
+    assert module.standardise(torch.full((1, len(std)), 3.0)).tolist() == [[0.0] * len(std)]
 
 
 def test_statistics_are_no_parameters_but_are_stored():
@@ -122,7 +134,7 @@ def test_statistics_of_a_constant_are_never_nan():
     sums = [torch.tensor(number, dtype=torch.float64) for number in (1000.0, [total], [squares])]
     below = [sums[0], sums[1], sums[2] - 1e-9]
     for given in (sums, below):
-        assert 0 <= feature_statistics(given)[1].item() < MIN_STD
+        assert 0 <= feature_statistics(given)[1].item() < 1e-6
 
 
 @pytest.mark.parametrize("shape", [SMALL, ReconstructionShape(0, 8)])

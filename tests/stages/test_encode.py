@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from jobs.bench_blip2 import TINY
 from raypipe.errors import SchemaError, UserError
+from raypipe.models import blip2
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_config import PRETRAIN, CaptionRules
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
@@ -41,12 +42,14 @@ def segment(count, seed=0):
         "frames": rng.integers(0, 256, (5, 120, 160, 3), dtype=np.uint8),
         "frame_offset": rng.integers(0, 5, count).astype(np.int32),
         "boxes": boxes.astype(np.float32),
+        "confidence": np.ones(count, np.float32),
+        "class_name": np.full(count, "person", object),
         "track_id": np.arange(count),
     }
 
 
-def encoder(weights, **values):
-    return EncodeObjects(EncodeConfig(weights=weights, device="cpu", **values))
+def encoder(weights, captions=None, backbone=False, **values):
+    return EncodeObjects(EncodeConfig(device="cpu", **values), str(weights), captions, backbone)
 
 
 def test_tokens_are_those_of_the_expanded_boxes(weights):
@@ -75,44 +78,29 @@ def test_the_backbone_mean_is_added_on_request(weights):
 def test_the_rest_of_the_row_is_untouched(weights):
     row = segment(3)
     result = encoder(weights)(row)
-    assert all(result[name] is row[name] for name in row)
-    assert result.keys() - row.keys() == {"tokens"}
+    assert all(result[name] is row[name] for name in row if name != "frames")
+    assert result.keys() ^ row.keys() == {"tokens", "frames"}
 
 
-@pytest.mark.parametrize("output", ["tokens", "prefix", "captions"])
-def test_outputs_do_not_depend_on_the_batches(weights, output):
+@pytest.mark.parametrize("captions", [None, RULES])
+def test_outputs_do_not_depend_on_the_batches(weights, captions):
     row, results = segment(40), []
     for budget in (1, 200_000, 1 << 32):
-        stage = encoder(weights, output=output, caption_rules=RULES, microbatch_bytes=budget)
+        stage = encoder(weights, captions, microbatch_bytes=budget)
         results.append(stage(row))
     assert stage.batch_size > 40
     added = results[0].keys() - row.keys()
-    assert (
-        added
-        == {"tokens", "prefix", "caption"}
-        - {"tokens": {"prefix", "caption"}, "prefix": {"caption"}, "captions": {"prefix"}}[output]
-    )
+    assert added == ({"tokens", "caption"} if captions else {"tokens"})
     for name in added:
         assert all(np.array_equal(result[name], results[0][name]) for result in results)
-    figure(f"{output}: identical in batches of 1, a few, and all of 40")
+    figure(f"{sorted(added)}: identical in batches of 1, a few, and all of 40")
 
 
-def test_captions_from_a_prefix_that_travelled_are_those_made_here(weights):
-    row = segment(30)
-    prefix = encoder(weights, output="prefix")(row)["prefix"]
-    captions = encoder(weights, output="captions", caption_rules=RULES)(row)["caption"]
-    later = Blip2.load(weights).caption(torch.from_numpy(prefix), RULES)
-    same = sum(a == b for a, b in zip(later, captions, strict=True))
-    figure(f"{same} of 30 captions from a float16 prefix equal those from float32")
-    assert same >= 29
-    assert all(isinstance(caption, str) for caption in captions)
-
-
-@pytest.mark.parametrize("output", ["tokens", "prefix", "captions"])
-def test_an_empty_segment_passes_through(weights, output):
-    result = encoder(weights, output=output)(segment(0))
+@pytest.mark.parametrize("captions", [None, RULES])
+def test_an_empty_segment_passes_through(weights, captions):
+    result = encoder(weights, captions)(segment(0))
     assert result["tokens"].shape == (0, 8, 48)
-    assert len(result.get("prefix", ())) == len(result.get("caption", ())) == 0
+    assert len(result.get("caption", ())) == 0
 
 
 def test_read_only_frames_are_taken(weights):
@@ -157,8 +145,10 @@ def test_a_single_crop_that_does_not_fit_fails(weights, monkeypatch):
 
 def test_compiled_batches_have_few_shapes(weights, monkeypatch):
     monkeypatch.setattr(Blip2, "compile_images", lambda model: model)
-    per_crop = bytes_per_crop(TINY, EncodeConfig(weights=weights))
-    stage, plain = (encoder(weights, compile=on, microbatch_bytes=32 * per_crop) for on in (True, False))
+    per_crop = bytes_per_crop(TINY, EncodeConfig(), None)
+    stage = encoder(weights, compile=True, microbatch_bytes=32 * per_crop)
+    blip2._IN_USE.clear()
+    plain = encoder(weights, microbatch_bytes=32 * per_crop)
     shapes, encode = set(), stage.model.encode_images
     monkeypatch.setattr(stage.model, "encode_images", lambda pixels: shapes.add(len(pixels)) or encode(pixels))
     for count in (1, 3, 5, 9, 17, 31, 32, 33, 70):
@@ -169,19 +159,20 @@ def test_compiled_batches_have_few_shapes(weights, monkeypatch):
 
 @pytest.mark.slow
 def test_a_compiled_stage_gives_the_same_tokens(weights):
-    per_crop = bytes_per_crop(TINY, EncodeConfig(weights=weights))
+    per_crop = bytes_per_crop(TINY, EncodeConfig(), None)
     row = segment(16)
-    compiled, plain = (encoder(weights, compile=on, microbatch_bytes=16 * per_crop)(row) for on in (True, False))
+    compiled = encoder(weights, compile=True, microbatch_bytes=16 * per_crop)(row)
+    blip2._IN_USE.clear()
+    plain = encoder(weights, microbatch_bytes=16 * per_crop)(row)
     assert np.abs(compiled["tokens"].astype(float) - plain["tokens"]).max() < 2e-2
 
 
 def test_the_budget_bounds_the_batch():
-    config = EncodeConfig(weights="unused", precision="bf16")
-    crops = (4 << 30) // bytes_per_crop(PRETRAIN, config)
-    figure(f"ViT-g in bf16: {bytes_per_crop(PRETRAIN, config) / 2**20:.1f} MiB a crop, {crops} crops in 4 GiB")
+    config = EncodeConfig(precision="bf16")
+    crops = (4 << 30) // bytes_per_crop(PRETRAIN, config, None)
+    figure(f"ViT-g in bf16: {bytes_per_crop(PRETRAIN, config, None) / 2**20:.1f} MiB a crop, {crops} crops in 4 GiB")
     assert 128 < crops < 1024
-    captions = EncodeConfig(weights="unused", precision="bf16", output="captions")
-    assert bytes_per_crop(PRETRAIN, captions) > bytes_per_crop(PRETRAIN, config)
+    assert bytes_per_crop(PRETRAIN, config, CaptionRules()) > bytes_per_crop(PRETRAIN, config, None)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +236,9 @@ def test_tokens_that_overflow_fail_loudly(weights, monkeypatch):
 def test_weights_that_cannot_caption_are_refused_at_the_start(weights, monkeypatch):
     model = Blip2.load(weights)
     model.lm_head = None
-    monkeypatch.setattr(Blip2, "load", lambda *_: model)
+    monkeypatch.setattr(Blip2, "load", lambda *_, **__: model)
     with pytest.raises(UserError, match="cannot caption"):
-        encoder(weights, output="captions")
+        encoder(weights, RULES)
     assert len(encoder(weights)(segment(1))["tokens"]) == 1
 
 
@@ -258,18 +249,30 @@ def test_weights_that_cannot_caption_are_refused_at_the_start(weights, monkeypat
         {"batch_size": 8},
         {"microbatch_bytes": 0},
         {"box_expansion": -0.1},
-        {"output": "words"},
-        {"caption_rules": {"num_beams": 0}},
-        {"caption_rules": {"beams": 3}},
+        {"box_expansion": float("nan")},
     ],
 )
 def test_the_config_refuses_what_it_does_not_know(values):
     with pytest.raises(ValidationError):
-        EncodeConfig(weights="w", **values)
+        EncodeConfig(**values)
+
+
+def test_stages_of_one_actor_share_the_model(weights):
+    first, second = encoder(weights), encoder(weights, RULES)
+    assert first.model is second.model
+    assert blip2.shared_blip2(str(weights), "cpu", "fp32", text_only=True) is first.model
+    assert blip2.shared_blip2(str(weights), "cpu", "bf16") is not first.model
+
+
+def test_the_text_side_alone_gives_the_same_sentences(weights):
+    text_only = Blip2.load(weights, text_only=True)
+    assert not hasattr(text_only, "vision_model")
+    sentences = ["a man", "", "two people riding"]
+    assert torch.equal(text_only.embed_sentences(sentences), Blip2.load(weights).embed_sentences(sentences))
 
 
 def test_a_vocabulary_is_needed_for_captions(weights, tmp_path):
     for name in ("model.safetensors", "config.json"):
         (tmp_path / name).write_bytes((weights / name).read_bytes())
     with pytest.raises(UserError, match="have no vocab"):
-        encoder(tmp_path, output="captions")
+        encoder(tmp_path, RULES)

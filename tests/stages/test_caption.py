@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+
+from raypipe.errors import UserError
+from raypipe.models.blip2 import Blip2
+from raypipe.models.state_machine import StateMachine, StateMachineShape
+from raypipe.stages import caption
+from raypipe.stages.caption import TellSentences
+from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
+from tests.spatial_weights import TINY, write_weights
+
+CPU = EncodeConfig(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def plain_questions(monkeypatch):
+    """Questions are tested by themselves; here a sentence is asked as it is."""
+    monkeypatch.setattr("raypipe.models.questions.Questioner", lambda rule: lambda sentence: sentence)
+
+
+def captioned(captions, tracks, frames, heights, seed=0):
+    count = len(captions)
+    rng = np.random.default_rng(seed)
+    boxes = np.zeros((count, 4), np.float32)
+    boxes[:, 2], boxes[:, 3] = 10, heights
+    return {
+        "frame_offset": np.array(frames, np.int32),
+        "boxes": boxes,
+        "confidence": np.ones(count, np.float32),
+        "class_name": np.full(count, "person", object),
+        "track_id": np.array(tracks, np.int64),
+        "tokens": rng.normal(size=(count, TINY.num_query, TINY.hidden)).astype(np.float16),
+        "caption": np.array([*captions, None], object)[:-1],
+    }
+
+
+def teller(weights, memory="replace", reach=None):
+    smm = weights["smm"] if memory != "off" else None
+    return TellSentences(SentenceConfig(memory=memory), CPU, weights["blip2"], smm, reach)
+
+
+def answering(stage, answer, monkeypatch):
+    """Let the state machine say yes or no to everything."""
+    monkeypatch.setattr(stage.smm, "probability_yes", lambda P, yes, no: torch.full((len(P),), float(answer)))
+    return stage
+
+
+SHRINKING = captioned(["a man riding", "a man", "a man", "the street"], [3] * 4, range(4), [9, 8, 7, 9])
+
+
+@pytest.mark.parametrize(
+    ("memory", "yes", "sentences", "carried"),
+    [
+        ("replace", True, ["a man riding", "a man riding", "a man riding", "the street"], [0, 1, 1, 0]),
+        ("replace", False, ["a man riding", "a man", "a man", "the street"], [0, 0, 0, 0]),
+        ("append", True, ["a man riding", "a man riding a man", "a man riding a man", "the street"], [0, 1, 1, 0]),
+        ("append", False, ["a man riding", "a man", "a man", "the street"], [0, 0, 0, 0]),
+    ],
+)
+def test_what_a_track_was_said_to_do(weights, monkeypatch, memory, yes, sentences, carried):
+    found = answering(teller(weights, memory), yes, monkeypatch)(SHRINKING)
+    assert found["sentence"].tolist() == sentences
+    assert found["sentence_is_carried"].tolist() == [bool(value) for value in carried]
+    vectors = Blip2.load(caption.Path(weights["blip2"])).embed_sentences(sentences).half().numpy()
+    assert np.array_equal(found["sentence_cls"], vectors)
+
+
+def test_without_memory_sentences_are_captions(weights):
+    found = teller(weights, "off")(SHRINKING)
+    assert found["sentence"].tolist() == SHRINKING["caption"].tolist()
+    assert not found["sentence_is_carried"].any()
+
+
+def test_the_state_machine_is_asked_about_the_earlier_sentence_and_the_later_image(weights):
+    """Every answer of the batched scan is that of the state machine on the pair alone."""
+    rng = np.random.default_rng(1)
+    words = ["a man", "a man riding", "two people", "the street walking"]
+    count = 60
+    captions = [words[number] for number in rng.integers(0, 4, count)]
+    tracks, frames = np.tile(np.arange(5), 12), np.repeat(np.arange(12), 5)
+    row = captioned(captions, tracks, frames, rng.uniform(5, 50, count))
+    found = teller(weights)(row)
+    blip2, smm = Blip2.load(caption.Path(weights["blip2"])), StateMachine.load(caption.Path(weights["smm"]))
+    yes, no = blip2.embed_sentences(["yes", "no"])
+    area = row["boxes"][:, 3]
+    with torch.no_grad():
+        for track in range(5):
+            current = None
+            for index in np.flatnonzero(tracks == track):
+                if current is not None and area[current] > area[index]:
+                    tokens = torch.from_numpy(row["tokens"][[index]]).float()
+                    P = smm(blip2.encode_questions([captions[current]]), tokens)
+                    if smm.probability_yes(P, yes, no) <= 0.5:
+                        current = index
+                else:
+                    current = index
+                assert found["sentence"][index] == captions[current]
+                assert found["sentence_is_carried"][index] == (current != index)
+    assert 5 < found["sentence_is_carried"].sum() < 50
+
+
+def test_a_sentence_is_embedded_once(weights, monkeypatch):
+    stage = answering(teller(weights), True, monkeypatch)
+    embedded, questions = [], []
+    embed, encode = stage.blip2.embed_sentences, stage.blip2.encode_questions
+    monkeypatch.setattr(stage.blip2, "embed_sentences", lambda s: embedded.extend(s) or embed(s), raising=False)
+    monkeypatch.setattr(stage.blip2, "encode_questions", lambda s: questions.extend(s) or encode(s), raising=False)
+    first, second = stage(SHRINKING), stage(SHRINKING)
+    assert np.array_equal(first["sentence_cls"], second["sentence_cls"])
+    assert sorted(embedded) == ["a man riding", "the street"]
+    assert sorted(questions) == ["a man", "a man riding", "the street"]
+
+
+def test_the_memory_of_sentences_is_bounded(weights, monkeypatch):
+    monkeypatch.setattr(caption, "REMEMBERED_SENTENCES", 2)
+    stage = teller(weights, "off")
+    for words in (["a", "man"], ["the"], ["a", "the", "man"], ["bike"]):
+        row = captioned(words, range(len(words)), [0] * len(words), [5] * len(words))
+        assert stage(row)["sentence"].tolist() == words
+        assert len(stage.vectors) <= max(2, len(words))
+
+
+@pytest.mark.parametrize("memory", ["replace", "append", "off"])
+def test_no_objects_and_empty_captions(weights, memory):
+    none = teller(weights, memory)(captioned([], [], [], []))
+    assert (none["sentence"].shape, none["sentence_cls"].shape) == ((0,), (0, TINY.hidden))
+    empty = teller(weights, memory)(captioned(["", ""], [0, 0], [0, 1], [9, 8]))
+    assert empty["sentence"].tolist() == ["", ""]
+    alone = teller(weights, memory)(captioned(["man"], [0], [0], [9]))
+    assert alone["sentence"].tolist() == ["man"]
+
+
+def test_appended_sentences_are_cut_to_what_is_read(weights, monkeypatch):
+    long = " ".join(["bike"] * (TINY.max_txt_len - 4))
+    row = captioned([long, "a man walk a man walk"], [0, 0], [0, 1], [9, 8])
+    found = answering(teller(weights, "append"), True, monkeypatch)(row)["sentence"][1]
+    assert found == f"{long} a man"
+
+
+def test_a_vocabulary_without_answers_is_refused(weights, tmp_path):
+    folder = tmp_path / "blip2"
+    folder.mkdir()
+    for path in caption.Path(weights["blip2"]).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes().replace(b"\nyes\nno\n", b"\nja\nnein\n"))
+    with pytest.raises(UserError, match="holds neither yes nor no"):
+        teller(weights | {"blip2": str(folder)})
+
+
+def test_a_state_machine_of_other_sizes_is_refused(weights, tmp_path):
+    StateMachine(StateMachineShape(hidden=TINY.hidden, num_query=TINY.num_query + 1, max_text=TINY.max_txt_len)).save(
+        tmp_path / "other"
+    )
+    with pytest.raises(UserError, match=r"reads tokens of H_d, N_q, S_l = .* Train it on that model"):
+        teller(weights | {"smm": str(tmp_path / "other")})
+    with pytest.raises(UserError, match=r"weights\.smm is needed"):
+        TellSentences(SentenceConfig(), CPU, weights["blip2"], None, None)
