@@ -8,9 +8,9 @@ from typing import Any
 from raypipe.config import RunConfig
 from raypipe.config_file import digest
 from raypipe.datasets.folder import Interval, Listing, Video, read_folder
+from raypipe.datasets.mot import boxes_path
 from raypipe.errors import DataError, UserError
 from raypipe.ops.segments import Segment, decoded_size, plan_segments
-from raypipe.stages.detect import boxes_path
 from raypipe.stages.motion import radius_frames
 from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.folder import probe_folder

@@ -203,9 +203,10 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
     """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key."""
     config = validate(RunConfig, document, where)
-    roots: dict[str, BaseModel] = {"dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)})}
-    if config.detector.boxes_root:
-        roots["detector"] = config.detector.model_copy(update={"boxes_root": absolute(config.detector.boxes_root)})
     weights = {name: absolute(path) for name, path in config.weights.model_dump().items() if path}
-    roots["weights"] = config.weights.model_copy(update=weights)
+    roots: dict[str, BaseModel] = {
+        "dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)}),
+        "detector": config.detector.with_paths(absolute),
+        "weights": config.weights.model_copy(update=weights),
+    }
     return config.model_copy(update=roots)

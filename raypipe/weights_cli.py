@@ -1,4 +1,4 @@
-"""`raypipe weights`: fetch, convert, check and verify the BLIP-2 weights.
+"""`raypipe weights`: fetch, convert, check and verify the BLIP-2 weights, and convert those of YOLO.
 
 Nothing heavy is imported before a command runs, so `--help` is quick.
 """
@@ -15,7 +15,7 @@ from raypipe.errors import UserError
 def add_weights_parser(subparsers: Any) -> list[argparse.ArgumentParser]:
     """Add `weights` and its four commands to the subparsers of an argparse parser, and return the four."""
     weights = subparsers.add_parser(
-        "weights", help="fetch, convert, check and verify BLIP-2 weights", description="The BLIP-2 stage-1 weights."
+        "weights", help="fetch, convert, check and verify weights", description="The BLIP-2 stage-1 and YOLO weights."
     )
     commands = weights.add_subparsers(dest="weights_command", required=True, metavar="COMMAND")
 
@@ -27,11 +27,15 @@ def add_weights_parser(subparsers: Any) -> list[argparse.ArgumentParser]:
         "convert",
         help="turn published weights into a folder that raypipe loads",
         description="Give --qformer with --vit (LAVIS's two files), --qformer alone (a LAVIS-format file with the "
-        "ViT inside and a config JSON), or --huggingface (a blip2-itm folder, which cannot caption).",
+        "ViT inside and a config JSON), --huggingface (a blip2-itm folder, which cannot caption), or --yolo (a "
+        "detection checkpoint of Ultralytics: a pickle, so say by --sha256 or --trust-pickle that you trust it).",
     )
     source = convert.add_mutually_exclusive_group(required=True)
     source.add_argument("--qformer", type=Path, metavar="FILE", help="blip2_pretrained.pth, or a LAVIS-format file")
     source.add_argument("--huggingface", type=Path, metavar="DIR", help="a downloaded Salesforce/blip2-itm-* folder")
+    source.add_argument("--yolo", type=Path, metavar="PT", help="a detection checkpoint of Ultralytics, as yolo11n.pt")
+    convert.add_argument("--sha256", metavar="HEX", help="--yolo: read the pickle only if this is its sha256")
+    convert.add_argument("--trust-pickle", action="store_true", help="--yolo: read the pickle, which may run code")
     convert.add_argument("--vit", type=Path, metavar="FILE", help="eva_vit_g.pth or clip_vit_L.pth")
     convert.add_argument(
         "--config", type=Path, metavar="JSON", help="sizes (default: NAME.json beside NAME[.lavis].*, else LAVIS's)"
@@ -68,6 +72,16 @@ def run_weights(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    if args.yolo:
+        if args.vit or args.config or args.vocab:
+            raise UserError("--vit, --config and --vocab belong to --qformer; a YOLO checkpoint needs none")
+        from raypipe.weights_yolo import convert_yolo
+
+        for line in convert_yolo(args.yolo, args.out, sha256=args.sha256, trust_pickle=args.trust_pickle):
+            _say(line)
+        return 0
+    if args.sha256 or args.trust_pickle:
+        raise UserError("--sha256 and --trust-pickle belong to --yolo; the other files are read without running code")
     from raypipe.weights import convert_huggingface, convert_lavis
 
     if args.huggingface:

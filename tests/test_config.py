@@ -82,13 +82,13 @@ def test_a_mistake_is_one_line_that_names_file_key_and_what_is_allowed(tmp_path,
 
 
 def test_every_mistake_has_its_line(tmp_path):
-    path = write(tmp_path, {"output": "/out", "detector": {"kind": "yolo"}, "seed": -1, 1: 2})
+    path = write(tmp_path, {"output": "/out", "detector": {"kind": "yolov8"}, "seed": -1, 1: 2})
     with pytest.raises(UserError) as caught:
         load_config(path)
     lines = sorted(line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines())
     assert [line.split(";")[0] for line in lines] == [
         "dataset is missing",
-        "detector.kind: \"yolo\" must be 'boxes' or 'sliding_window'",
+        "detector.kind: \"yolov8\" must be 'boxes', 'sliding_window', 'yolo' or 'vlm'",
         "seed: -1 must be greater than or equal to 0",
         "unknown key '1'",
     ]
@@ -200,8 +200,11 @@ def test_what_does_not_change_the_features_leaves_their_hash(tmp_path):
 def test_flat_keys_are_dotted():
     config = parse_config(BASE, "here")
     assert config.flat(["tracks"]) == {
+        "tracks.kind": "iou",
         "tracks.matching": "hungarian",
         "tracks.min_iou": 0.3,
+        "tracks.high_confidence": 0.25,
+        "tracks.low_confidence": 0.1,
         "tracks.max_gap_frames": 5,
     }
     assert {key.partition(".")[0] for key in config.flat()} == set(type(config).model_fields)

@@ -7,9 +7,9 @@ import pytest
 from raypipe import demo
 from raypipe.config import parse_config
 from raypipe.datasets.folder import read_folder
+from raypipe.datasets.mot import read_mot
 from raypipe.demo import HEIGHT, WIDTH, Figure, demo_config, render_clip, write_demo, write_video
 from raypipe.errors import UserError
-from raypipe.stages.detect import read_mot
 from raypipe.video.probe import probe_video
 
 NUM_FRAMES = 80

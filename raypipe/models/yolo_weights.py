@@ -66,8 +66,8 @@ def load_pickle(weights: Path, *, sha256: str | None, trust_pickle: bool) -> tup
     found = hashlib.sha256(content).hexdigest()
     if sha256 is None and not trust_pickle:
         raise UserError(
-            f"{weights}: a .pt is a pickle, which can run code when it is read. Convert it once by `raypipe weights "
-            f"convert --yolo {weights} --out DIR`, pin it by sha256: {found}, or say trust_pickle: true"
+            f"{weights}: a .pt is a pickle, which can run code when it is read. If you trust it, convert it once by "
+            f"`raypipe weights convert --yolo {weights} --sha256 {found} --out DIR`, or set sha256 or trust_pickle"
         )
     if sha256 is not None and sha256.lower() != found:
         raise UserError(f"{weights}: its sha256 is {found}, not the pinned {sha256.lower()}")

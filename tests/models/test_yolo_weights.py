@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from raypipe.cli import main
 from raypipe.errors import UserError
 from raypipe.models.quiet_ultralytics import DetectionModel
 from raypipe.models.yolo import YoloDetector
@@ -53,8 +54,8 @@ def test_a_pickle_that_is_not_trusted_is_not_read(tmp_path, trust):
     if trust:
         assert f"its sha256 is {digest(path)}, not the pinned {'0' * 64}" in str(caught.value)
     else:
-        assert f"raypipe weights convert --yolo {path} --out DIR" in str(caught.value)
-        assert f"pin it by sha256: {digest(path)}, or say trust_pickle: true" in str(caught.value)
+        assert f"raypipe weights convert --yolo {path} --sha256 {digest(path)} --out DIR" in str(caught.value)
+        assert "or set sha256 or trust_pickle" in str(caught.value)
     # The bomb is one: trusted, it goes off.
     with pytest.raises(UserError):
         load_yolo(path, trust_pickle=True)
@@ -267,3 +268,17 @@ def test_damaged_folders_are_named(converted, tmp_path, name):
 
 def test_the_sha256_of_a_pickle_is_returned(checkpoint):
     assert load_pickle(checkpoint, sha256=None, trust_pickle=True)[1] == digest(checkpoint)
+
+
+def test_the_command_converts(checkpoint, tmp_path, capsys):
+    arguments = ["weights", "convert", "--yolo", str(checkpoint), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert f"--sha256 {digest(checkpoint)}" in capsys.readouterr().err
+    assert main([*arguments, "--sha256", digest(checkpoint)]) == 0
+    told = capsys.readouterr().out
+    assert "4 classes: person, bicycle, car, skateboard" in told
+    assert "model.safetensors, model.yaml, metadata.json" in told
+    assert main([*arguments, "--trust-pickle"]) == 0
+    assert main([*arguments, "--trust-pickle", "--vit", "x"]) == 2
+    assert main(["weights", "convert", "--qformer", "x.pth", "--trust-pickle", "--out", str(tmp_path)]) == 2
+    assert "--sha256 and --trust-pickle belong to --yolo" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Boxes of a video from a file in MOT format."""
+
+from functools import lru_cache
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+
+from raypipe.errors import AnnotationError
+
+# Past this a frame number written as a float is not exact.
+MAX_FRAME = 2**53
+
+# Boxes of one video: source frame index (N,), boxes x1 y1 x2 y2 (N, 4), confidence (N,), class names (N,).
+Boxes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.object_]]
+
+
+def boxes_path(boxes_root: str, video_id: str) -> str:
+    """Return where the `boxes` detector looks for a video's boxes."""
+    return f"{boxes_root.rstrip('/')}/{video_id}.txt"
+
+
+def parse_mot(text: str, where: str) -> Boxes:
+    """Parse MOT text: `frame,id,left,top,width,height,confidence,...` a line, frames from 1, in any order.
+
+    Raises AnnotationError, naming `where` and the line, on anything else.
+    """
+    frames, numbers = [], []
+    for line_number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.split(",")
+        try:
+            frame, values = float(fields[0]), [float(value) for value in fields[2:7]]
+        except ValueError as error:
+            raise AnnotationError(f"{where}:{line_number}: {error}") from error
+        is_frame = frame.is_integer() and 1 <= frame < MAX_FRAME
+        if len(values) < 5 or not is_frame or not np.isfinite(values).all():
+            raise AnnotationError(
+                f"{where}:{line_number}: {line.strip()!r} is not frame,id,left,top,width,height,confidence"
+            )
+        frames.append(int(frame) - 1)
+        numbers.append(values)
+    table = np.array(numbers, dtype=np.float64).reshape(-1, 5)
+    order = np.argsort(frames, kind="stable").astype(np.int64)
+    boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1)[order].astype(np.float32)
+    names = np.full(len(order), "object", dtype=object)
+    return np.array(frames, dtype=np.int64)[order], boxes, table[order, 4].astype(np.float32), names
+
+
+@lru_cache(maxsize=4)
+def read_mot(boxes_root: str, video_id: str) -> Boxes:
+    """Read a video's MOT file below a local path or fsspec URI; the segments of one video read it once per process.
+
+    Raises AnnotationError where it is missing, not text, or not MOT.
+    """
+    # The root alone is a URI: a video's name may hold what has a meaning in one.
+    filesystem, base = fsspec.core.url_to_fs(boxes_root)
+    path = boxes_path(base, video_id)
+    try:
+        text = filesystem.cat_file(path).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise AnnotationError(f"{path}: there is no such file of boxes") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not text: {error}") from error
+    return parse_mot(text, path)
