@@ -1,11 +1,19 @@
+import itertools
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from raypipe.datasets.mot import read_mot
-from raypipe.errors import AnnotationError, SchemaError
+from raypipe.errors import AnnotationError, SchemaError, UserError
+from raypipe.features import read_features
+from raypipe.models.yolo import YoloDetector
+from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.detect import DetectObjects, DetectorConfig, TracksConfig
+from raypipe.storage import RunFolder
 from tests.stages.test_motion import decoded_row
+from tests.vlm_folder import write_tiny_qwen2_vl
+from tests.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
 
 def row_of(num_frames, *, num_lookahead=0, start=0, stride=1, width=100, height=80, video_frames=None):
@@ -102,8 +110,125 @@ def test_rows_are_checked():
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"boxes_root": ""}, {"kind": "yolo"}, {"kind": "sliding_window", "window_pixels": 7}]
+    ("fields", "message"),
+    [
+        ({}, "boxes_root is needed where kind is 'boxes'"),
+        ({"boxes_root": ""}, "boxes_root is needed"),
+        ({"kind": "yolo"}, "yolo.weights is needed where kind is 'yolo'"),
+        ({"kind": "vlm"}, "vlm.model is needed where kind is 'vlm'"),
+        ({"kind": "sliding_window", "window_pixels": 7}, "greater than or equal to 8"),
+        (
+            {"boxes_root": "b", "window_pixels": 60},
+            "window_pixels belongs to kind 'sliding_window', and kind is 'boxes'",
+        ),
+        ({"boxes_root": "b", "yolo": {"weights": "x.pt"}}, "yolo belongs to kind 'yolo', and kind is 'boxes'"),
+        ({"kind": "sliding_window", "vlm": {"model": "m"}}, "vlm belongs to kind 'vlm'"),
+        ({"kind": "yolo", "yolo": {"weights": "x.pt", "sha256": "abc"}}, "pattern"),
+        ({"kind": "yolo", "yolo": {"weights": "x.pt"}, "min_confidence": 25}, "those of yolo lie between 0 and 1"),
+        ({"kind": "yolo", "yolo": {"weights": "x.pt", "conf": 0.1}}, "Extra inputs"),
+    ],
 )
-def test_bad_configs_are_refused(fields):
-    with pytest.raises(ValidationError):
-        DetectorConfig(**fields)
+def test_bad_configs_are_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        DetectorConfig.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "sort"}, "'iou', 'bytetrack' or 'botsort'"),
+        ({"kind": "bytetrack", "min_iou": 0.5}, "min_iou belongs to iou, and kind is 'bytetrack'"),
+        ({"kind": "botsort", "matching": "greedy"}, "matching belongs to iou"),
+        ({"high_confidence": 0.5}, "high_confidence belongs to bytetrack and botsort, and kind is 'iou'"),
+        ({"kind": "bytetrack", "low_confidence": 0.5}, "low_confidence 0.5 exceeds high_confidence 0.25"),
+    ],
+)
+def test_bad_track_configs_are_refused(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        TracksConfig.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("kind", "min_confidence", "threshold"),
+    [("boxes", None, -np.inf), ("yolo", None, 0.25), ("yolo", 0.1, 0.1), ("boxes", -2.0, -2.0)],
+)
+def test_what_null_means_as_least_confidence(kind, min_confidence, threshold):
+    config = DetectorConfig(
+        kind=kind, boxes_root="b", yolo={"weights": "w"} if kind == "yolo" else {}, min_confidence=min_confidence
+    )
+    assert config.confidence_threshold == threshold
+
+
+def textured_row(num_frames, **options):
+    row = row_of(num_frames, **options)
+    return row | {"frames": np.random.default_rng(0).integers(0, 256, (num_frames, 90, 120, 3), dtype=np.uint8)}
+
+
+def test_yolo_finds_objects_in_pixels_of_the_source(tmp_path):
+    checkpoint = save_pt(tiny_yolo(), tmp_path / "tiny.pt")
+    yolo = {"weights": str(checkpoint), "trust_pickle": True, "image_size": 160, "device": "cpu"}
+    row = textured_row(3, num_lookahead=1, width=240, height=180)
+    found = DetectObjects(DetectorConfig(kind="yolo", yolo=yolo), TracksConfig())(row)
+    direct = YoloDetector.load(checkpoint, trust_pickle=True, image_size=160)(row["frames"][:2], (240, 180))
+    large = (direct.boxes[:, 2:] - direct.boxes[:, :2] >= 4).all(axis=1)
+    np.testing.assert_array_equal(found["boxes"], direct.boxes[large])
+    assert set(found["frame_offset"]) == {0, 1}
+    assert found["confidence"].min() >= 0.25
+    assert set(found["class_name"]) <= set(NAMES)
+    assert found["num_unparsed"] == 0
+    few = DetectorConfig(kind="yolo", yolo=yolo | {"classes": ["car"]}, min_confidence=0.5)
+    found = DetectObjects(few, TracksConfig(kind="botsort"))(row)
+    assert set(found["class_name"]) == {"car"}
+    assert found["confidence"].min() >= 0.5
+
+
+def test_a_model_that_cannot_be_used_is_told_when_the_stage_is_made(tmp_path):
+    with pytest.raises(UserError, match="weights are never downloaded"):
+        DetectObjects(DetectorConfig(kind="yolo", yolo={"weights": str(tmp_path / "yolo11n.pt")}), TracksConfig())
+    with pytest.raises(UserError, match="no model here"):
+        DetectObjects(DetectorConfig(kind="vlm", vlm={"model": str(tmp_path)}), TracksConfig())
+
+
+def test_answers_in_prose_are_counted_in_the_row(tmp_path):
+    write_tiny_qwen2_vl(tmp_path)
+    config = DetectorConfig(kind="vlm", vlm={"model": str(tmp_path), "device": "cpu"})
+    found = DetectObjects(config, TracksConfig())(textured_row(3, num_lookahead=1))
+    assert (found["num_unparsed"], len(found["boxes"])) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["bytetrack", "botsort"])
+def test_ids_are_unique_in_a_video_that_is_cut(tmp_path, kind):
+    # Three walkers on lanes of their own; one comes late, one is hidden for two frames around a border.
+    total, warmup, borders = 40, 8, [0, 11, 23, 40]
+    lines = []
+    for frame in range(total):
+        walkers = [(10 + 2 * frame, 5, 0.9), (150 - 2 * frame, 45, 0.8)]
+        walkers += [(5 + 3 * (frame - 15), 85, 0.7)] * (frame >= 15)
+        if frame in (22, 23):
+            del walkers[1]
+        lines += [f"{frame + 1},-1,{x},{y},16,30,{confidence}" for x, y, confidence in walkers]
+    root = tmp_path / "boxes"
+    (root / "test").mkdir(parents=True)
+    (root / "test" / "v.txt").write_text("\n".join(lines))
+    stage = DetectObjects(DetectorConfig(boxes_root=str(root)), TracksConfig(kind=kind))
+    texture = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).repeat(5, axis=0).repeat(5, axis=1)
+    frames = np.broadcast_to(texture.astype(np.uint8), (total, 120, 200, 3))
+
+    def run(name, cuts):
+        read_mot.cache_clear()
+        folder = RunFolder(str(tmp_path / name))
+        commit = CommitFeatures(folder, "hash")
+        for index, (start, stop) in enumerate(itertools.pairwise(cuts)):
+            first = max(0, start - warmup)
+            row = row_of(stop - first, start=first, width=200, height=120, video_frames=total)
+            row |= {"num_warmup": start - first, "start_frame": start, "stop_frame": stop, "segment_index": index}
+            row |= {"num_segments": len(cuts) - 1, "frames": frames[first:stop]}
+            row["time_seconds"] = row["frame_indices"] / 10
+            commit(stage(row))
+        table = read_features(folder, "test/v", set(range(len(cuts) - 1)), "hash").table
+        return table.select(["frame_index", "y1", "track_id"]).to_pylist()
+
+    whole, cut = run("whole", [0, total]), run("cut", borders)
+    assert cut == whole
+    # One id per walker.
+    assert {(row["y1"], row["track_id"]) for row in whole} == {(5, 0), (45, 1), (85, 2)}
