@@ -1,4 +1,4 @@
-"""The Q-Former's three ways: queries on an image, text alone, and text on the queries' keys and values.
+"""The Q-Former's ways: queries on an image, text alone, text on the queries' keys and values, and both at once.
 
 The weights live in transformers' `Blip2QFormerModel`, which keeps no keys and values; so its layers are walked
 here. Under LAVIS's prefix mask a text token sees all queries and the text before it, while no query sees text.
@@ -17,6 +17,9 @@ from torch.nn import functional
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from raypipe.models.blip2_config import Stage1Config
+
+# H's keys and values, (N, H, S, d) each, by the index of the layer with cross-attention.
+Crossing = dict[int, tuple[Tensor, Tensor]]
 
 
 class LanguageHead(nn.Module):
@@ -77,22 +80,63 @@ def _keys_values(attention: Any, states_NLD: Tensor, heads: int) -> tuple[Tensor
     return split_heads(inner.key(states_NLD), heads), split_heads(inner.value(states_NLD), heads)
 
 
-def query_pass(qformer: Any, query_tokens_1QD: Tensor, vision_NSV: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+def query_pass(
+    qformer: Any, query_tokens_1QD: Tensor, vision_NSV: Tensor, heads: int, crossing: Crossing | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the image tokens F^I, (N, Q, D), and the prefix, (N, layers, 2, H, Q, d): keys and values.
 
     Section 3.2 and Appendix C: queries attend to each other in every layer, and to H in those with cross-attention.
-    F^I is the last hidden state, unprojected and unnormalised.
+    F^I is the last hidden state, unprojected and unnormalised. `crossing` is H's `vision_keys_values` where they are
+    known already; otherwise they are made layer by layer, which holds one layer's at a time.
     """
     hidden: Tensor = qformer.layernorm(query_tokens_1QD).expand(len(vision_NSV), -1, -1)
     prefix = []
-    for layer in qformer.encoder.layer:
+    for index, layer in enumerate(qformer.encoder.layer):
         keys, values = _keys_values(layer.attention, hidden, heads)
         prefix.append(torch.stack((keys, values), dim=1))
         hidden = _attend(layer.attention, hidden, keys, values)
         if layer.has_cross_attention:
-            hidden = _attend(layer.crossattention, hidden, *_keys_values(layer.crossattention, vision_NSV, heads))
+            seen = crossing[index] if crossing else _keys_values(layer.crossattention, vision_NSV, heads)
+            hidden = _attend(layer.crossattention, hidden, *seen)
         hidden = layer.output_query(layer.intermediate_query(hidden), hidden)
     return hidden, torch.stack(prefix, dim=1)
+
+
+def vision_keys_values(qformer: Any, vision_NSV: Tensor, heads: int) -> Crossing:
+    """Return the keys and values of H in every layer with cross-attention, by the layer's index."""
+    return {
+        index: _keys_values(layer.crossattention, vision_NSV, heads)
+        for index, layer in enumerate(qformer.encoder.layer)
+        if layer.has_cross_attention
+    }
+
+
+def joint_pass(
+    qformer: Any, query_tokens_1QD: Tensor, text_NLD: Tensor, mask_NL: Tensor, crossing: Crossing, heads: int
+) -> Tensor:
+    """Return the queries' last hidden states, (N, Q, D), where queries and text see each other both ways.
+
+    What image-text matching looks at (BLIP-2, Section 3.1): one self-attention over [queries ; text] in every layer,
+    cross-attention to the image for the queries only, and the feed-forward layers of either kind. `text_NLD` comes
+    from `embed_text`, `crossing` from `vision_keys_values` of each row's image. Padding is never attended to.
+    """
+    num_query, count = query_tokens_1QD.shape[1], len(text_NLD)
+    queries: Tensor = qformer.layernorm(query_tokens_1QD).expand(count, -1, -1)
+    seen = mask_NL.new_ones((count, num_query), dtype=torch.bool)
+    keep = torch.cat((seen, mask_NL.bool()), dim=1)[:, None, None, :]
+    hidden = torch.cat((queries, text_NLD), dim=1)
+    last = len(qformer.encoder.layer) - 1
+    for index, layer in enumerate(qformer.encoder.layer):
+        keys, values = _keys_values(layer.attention, hidden, heads)
+        # Nobody looks at the text any more after the last self-attention.
+        hidden = _attend(layer.attention, hidden if index < last else hidden[:, :num_query], keys, values, keep)
+        queries, text = hidden[:, :num_query], hidden[:, num_query:]
+        if layer.has_cross_attention:
+            queries = _attend(layer.crossattention, queries, *crossing[index])
+        queries = layer.output_query(layer.intermediate_query(queries), queries)
+        if index < last:
+            hidden = torch.cat((queries, layer.output(layer.intermediate(text), text)), dim=1)
+    return queries
 
 
 def embed_text(qformer: Any, embeddings: Any, ids_NL: Tensor) -> Tensor:
