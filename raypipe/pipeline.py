@@ -34,7 +34,7 @@ from raypipe.pools import plan_pools
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
-from raypipe.stages.detect import DetectObjects
+from raypipe.stages.detect import DetectObjects, require_weights
 from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
 from raypipe.versions import versions
@@ -130,6 +130,7 @@ class RunSteps:
 class ExtractResult:
     """What an extraction did in this start, and what is in the run folder after it.
 
+    `num_unparsed` counts the answers of a vision-language model, in this start, in which nothing could be read.
     `seconds` are the stages' own, summed over segments. Of `wall_seconds`, `startup_seconds` went by before the first
     segment began: connecting, probing the videos, starting the actors.
     """
@@ -139,6 +140,7 @@ class ExtractResult:
     num_frames: int = 0
     num_done_before: int = 0
     num_objects: int = 0
+    num_unparsed: int = 0
     dead: list[DeadLetter] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     wall_seconds: float = 0.0
@@ -149,8 +151,9 @@ class ExtractResult:
 def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     """List and probe the videos of a run; probes of unchanged videos come from the run folder.
 
-    Raises UserError before any work where the data set, labels or boxes are wrong.
+    Raises UserError before any work where the data set, labels, boxes or the detector's weights are wrong.
     """
+    require_weights(config.detector)
     listing = list_videos(config)
     cached = read_catalogue(folder)
     _refuse_changed(cached, listing.videos, folder)
@@ -271,6 +274,7 @@ def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], resul
                 advance(span, dead=int(bool(done.get("is_dead"))))
                 result.processed_frames += span
                 result.num_objects += done["num_objects"]
+                result.num_unparsed += done.get("num_unparsed", 0)
                 seconds = {name: value for name, value in done.items() if name.startswith("seconds_") and value}
                 for name, value in seconds.items():
                     result.seconds[name.removeprefix("seconds_")] += value

@@ -70,6 +70,8 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
     if catalogue.num_ignored:
         lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
     lines += [f"damaged: {video}: {damage}" for video, damage in catalogue.damaged.items()]
+    if result.num_unparsed:
+        lines.append(f"unread: {result.num_unparsed:,} answers of the vision-language model say no number or box")
     if result.dead:
         lines.append(f"dead letters: {len(result.dead):,}, in {folder.root}/dead (try again: --retry-dead)")
         shown = result.dead[:SHOWN_DEAD_LETTERS]

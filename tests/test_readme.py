@@ -26,7 +26,7 @@ def readme(pytestconfig):
 
 def test_the_table_of_the_config_has_every_key_with_its_default(readme):
     table = readme.partition("## Config\n")[2].partition("\n## ")[0]
-    shown = re.findall(r"^\| `([a-z_.]+)` \| `?([^|`]+)`? \|", table, flags=re.MULTILINE)
+    shown = re.findall(r"^\| `([a-z0-9_.]+)` \| `?([^|`]+)`? \|", table, flags=re.MULTILINE)
     assert dict(shown) == dict(keys(RunConfig))
 
 

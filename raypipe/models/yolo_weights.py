@@ -5,7 +5,6 @@ the bytes, or says that the file is trusted. A converted folder holds the tensor
 metadata as JSON: nothing in it is executed.
 """
 
-import hashlib
 import json
 import pickle
 import re
@@ -29,6 +28,7 @@ from raypipe.models.quiet_ultralytics import (
     ultralytics_modules,
     ultralytics_version,
 )
+from raypipe.models.trusted_pickle import read_trusted
 
 WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE_FILE = "model.yaml"
@@ -57,20 +57,7 @@ def load_yolo(weights: Path, *, sha256: str | None = None, trust_pickle: bool = 
 
 def load_pickle(weights: Path, *, sha256: str | None, trust_pickle: bool) -> tuple[Any, str]:
     """Load a `.pt`, see `load_yolo`; return the model and the file's sha256."""
-    if weights.suffix != ".pt":
-        raise UserError(f"{weights}: is neither a .pt of Ultralytics nor a folder that `raypipe weights convert` wrote")
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
-        raise UserError(f"{weights}: {error.strerror}; weights are never downloaded") from error
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 is None and not trust_pickle:
-        raise UserError(
-            f"{weights}: a .pt is a pickle, which can run code when it is read. If you trust it, convert it once by "
-            f"`raypipe weights convert --yolo {weights} --sha256 {found} --out DIR`, or set sha256 or trust_pickle"
-        )
-    if sha256 is not None and sha256.lower() != found:
-        raise UserError(f"{weights}: its sha256 is {found}, not the pinned {sha256.lower()}")
+    content, found = read_trusted(weights, sha256=sha256, trust_pickle=trust_pickle)
     # What is loaded are the bytes that were hashed: whoever replaces the file meanwhile changes nothing.
     private = Path(tempfile.mkdtemp(prefix="raypipe-yolo-"))
     try:

@@ -57,7 +57,7 @@ class CommitFeatures:
         self.config_hash = config_hash
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the segment's place and its numbers of frames and objects."""
+        """Return the segment's place and its numbers of frames, objects and unread answers."""
         check_row(row, DETECTED, "commit")
         table = feature_table(row)
         in_warmup = row["frame_offset"] < row["num_warmup"]
@@ -79,4 +79,5 @@ class CommitFeatures:
         )
         commit_features(self.folder, table, record)
         done = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
-        return done | {"num_frames": num_frames, "num_objects": table.num_rows}
+        counts = {"num_objects": table.num_rows, "num_unparsed": row.get("num_unparsed", 0)}
+        return done | {"num_frames": num_frames} | counts

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from raypipe.datasets.mot import boxes_path, read_mot
-from raypipe.errors import AnnotationError
+from raypipe.errors import AnnotationError, UserError
+from raypipe.models.trusted_pickle import read_trusted
 from raypipe.ops.boxes import Detections, clip, keep, sliding_windows
 from raypipe.ops.tracks import Matching, associate
 from raypipe.schema import DECODED, DETECTED, check_row
@@ -180,6 +181,14 @@ def boxes_from_model(
 ) -> Detections:
     """Return what a model finds in the pixels of the frames."""
     return model(row["frames"][: len(frame_indices_T)], (row["width"], row["height"]))
+
+
+def require_weights(config: DetectorConfig) -> None:
+    """Raise UserError where the weights of a detector are not there or not trusted; nothing heavy is imported."""
+    if config.kind == "yolo" and not Path(str(config.yolo.weights)).is_dir():
+        read_trusted(Path(str(config.yolo.weights)), sha256=config.yolo.sha256, trust_pickle=config.yolo.trust_pickle)
+    if config.kind == "vlm" and not Path(str(config.vlm.model)).is_dir():
+        raise UserError(f"detector.vlm.model: {config.vlm.model} is no folder; models are never downloaded")
 
 
 def load_detector(config: DetectorConfig) -> Detector:

@@ -80,7 +80,7 @@ def test_the_bytes_that_were_hashed_are_loaded(checkpoint, tmp_path, monkeypatch
         def hexdigest(self):
             return self.found.hexdigest()
 
-    monkeypatch.setattr("raypipe.models.yolo_weights.hashlib.sha256", SwapAfterHashing)
+    monkeypatch.setattr("raypipe.models.trusted_pickle.hashlib.sha256", SwapAfterHashing)
     assert load_yolo(path, sha256=pinned).names == dict(enumerate(NAMES))
     assert not (tmp_path / "exploded").exists()
 

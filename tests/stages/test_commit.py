@@ -29,9 +29,9 @@ def segment(offsets=OFFSETS, *, has_motion=True):
 
 
 def test_rows_of_the_body_are_written(folder):
-    done = CommitFeatures(folder, "hash")(segment())
+    done = CommitFeatures(folder, "hash")(segment() | {"num_unparsed": 2})
     expected = {"video_id": "a", "segment_index": 1, "start_frame": 8, "stop_frame": 14}
-    assert done == expected | {"num_frames": 3, "num_objects": 3}
+    assert done == expected | {"num_frames": 3, "num_objects": 3, "num_unparsed": 2}
     record, table = read_segment(folder, "a", 1)
     rows = table.to_pylist()
     assert [row["frame_index"] for row in rows] == [8, 8, 12]

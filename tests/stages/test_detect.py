@@ -9,7 +9,7 @@ from raypipe.errors import AnnotationError, SchemaError, UserError
 from raypipe.features import read_features
 from raypipe.models.yolo import YoloDetector
 from raypipe.stages.commit import CommitFeatures
-from raypipe.stages.detect import DetectObjects, DetectorConfig, TracksConfig
+from raypipe.stages.detect import DetectObjects, DetectorConfig, TracksConfig, require_weights
 from raypipe.storage import RunFolder
 from tests.stages.test_motion import decoded_row
 from tests.vlm_folder import write_tiny_qwen2_vl
@@ -187,6 +187,38 @@ def test_a_model_that_cannot_be_used_is_told_when_the_stage_is_made(tmp_path):
         DetectObjects(DetectorConfig(kind="yolo", yolo={"weights": str(tmp_path / "yolo11n.pt")}), TracksConfig())
     with pytest.raises(UserError, match="no model here"):
         DetectObjects(DetectorConfig(kind="vlm", vlm={"model": str(tmp_path)}), TracksConfig())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "yolo", "yolo": {"weights": "gone.pt"}}, r"gone\.pt: No such file or directory; weights are never"),
+        ({"kind": "yolo", "yolo": {"weights": "here.pt"}}, r"here\.pt: a \.pt is a pickle"),
+        ({"kind": "yolo", "yolo": {"weights": "here.pt", "sha256": "0" * 64}}, "not the pinned 0000"),
+        ({"kind": "yolo", "yolo": {"weights": "yolo11n"}}, r"is neither a \.pt of Ultralytics nor a folder"),
+        ({"kind": "vlm", "vlm": {"model": "Qwen/Qwen2-VL-2B"}}, "is no folder; models are never downloaded"),
+        ({"kind": "yolo", "yolo": {"weights": "here.pt", "trust_pickle": True}}, None),
+        ({"kind": "yolo", "yolo": {"weights": "."}}, None),
+        ({"kind": "vlm", "vlm": {"model": "."}}, None),
+        ({"kind": "sliding_window"}, None),
+    ],
+)
+def test_missing_weights_are_told_before_any_work(tmp_path, monkeypatch, fields, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.pt").write_bytes(b"anything")
+    config = DetectorConfig.model_validate(fields)
+    if message is None:
+        require_weights(config)
+    else:
+        with pytest.raises(UserError, match=message):
+            require_weights(config)
+
+
+def test_paths_are_made_absolute():
+    config = DetectorConfig(boxes_root="b").with_paths(lambda path: f"/at/{path}")
+    assert (config.boxes_root, config.yolo.weights, config.vlm.model) == ("/at/b", None, None)
+    config = DetectorConfig(kind="yolo", yolo={"weights": "w.pt"}).with_paths(lambda path: f"/at/{path}")
+    assert (config.boxes_root, config.yolo.weights) == (None, "/at/w.pt")
 
 
 def test_answers_in_prose_are_counted_in_the_row(tmp_path):
