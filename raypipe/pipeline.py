@@ -30,6 +30,7 @@ from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
+from raypipe.model_folders import models_of
 from raypipe.pools import plan_pools
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
@@ -210,8 +211,9 @@ def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
     previous = folder.read_json("run.json")
     if previous is not None:
         _claim(config, folder, previous.get("catalogue_hash", ""))
+    models = models_of(config)
     catalogue = build_catalogue(config, folder)
-    _claim(config, folder, catalogue.fingerprint())
+    _claim(config, folder, catalogue.fingerprint(), models)
     write_catalogue(folder, catalogue.entries)
     folder.sweep()
     if retry_dead:
@@ -240,7 +242,7 @@ def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
     return result
 
 
-def _claim(config: RunConfig, folder: RunFolder, catalogue_hash: str) -> None:
+def _claim(config: RunConfig, folder: RunFolder, catalogue_hash: str, models: Mapping[str, str] | None = None) -> None:
     open_run(
         folder,
         config=config.model_dump(mode="json"),
@@ -248,6 +250,7 @@ def _claim(config: RunConfig, folder: RunFolder, catalogue_hash: str) -> None:
         config_hash=config.feature_hash(),
         versions=versions(),
         catalogue_hash=catalogue_hash,
+        models=models,
     )
 
 

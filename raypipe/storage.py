@@ -266,13 +266,21 @@ def open_run(
     config_hash: str,
     versions: Mapping[str, str],
     catalogue_hash: str,
+    models: Mapping[str, str] | None = None,
 ) -> None:
     """Claim a run folder for a config, or go on in it.
 
-    `feature_keys` is the flat part of the config that decides the features. Raises UserError, naming the keys that
-    differ, where the folder holds features of another config.
+    `feature_keys` is the flat part of the config that decides the features, and `models` the identity of the weights
+    by config key; None leaves what is known of them. Raises UserError, naming the keys that differ, where the folder
+    holds features of another config or of other weights.
     """
     require_same_config(folder, feature_keys, config_hash)
+    known = (folder.read_json("run.json") or {}).get("models")
+    if models is not None and known is not None and models != known and folder.committed():
+        differing = ", ".join(key for key in sorted({*models, *known}) if models.get(key) != known.get(key))
+        raise UserError(
+            f"{folder.root} holds features made with other weights ({differing}): use another output, or those weights"
+        )
     folder.commit_json(
         "run.json",
         {
@@ -281,5 +289,6 @@ def open_run(
             "versions": dict(versions),
             "feature_keys": dict(feature_keys),
             "config": dict(config),
+            "models": known if models is None else dict(models),
         },
     )

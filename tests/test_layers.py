@@ -26,7 +26,7 @@ LAYERS = [
         "progress",
     },
     {"stages", "evaluate", "training_data", "plots"},
-    {"config", "cluster", "catalog", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
+    {"config", "cluster", "catalog", "model_folders", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
     {"workflow", "demo", "weights", "weights_yolo", "weights_fetch", "weights_verify", "weights_cli"},
     {"cli"},
 ]

@@ -19,6 +19,7 @@ def _words(text: str) -> frozenset[str]:
 FINITE_BE = _words("is are was were am 's 're 'm ai")
 _MODALS = _words("could would should might must 'll 'd wo ca sha")
 _NOMINAL = ("NN", "NNS", "NNP", "NNPS")
+_END_OF_HEAD = ("IN", "TO", "WP", "WDT", "WRB", "VB", "VBZ", "VBP", "VBD", "VBG", "VBN", "MD")
 _NOUN_PHRASE_STARTS = ("DT", "PDT", "PRP", "PRP$", "CD", "JJ", "EX", *_NOMINAL)
 _BEFORE_A_NOUN = ("DT", "PDT", "PRP$", "JJ", "JJR", "JJS", "CD", "POS")
 _END_OF_MAIN_CLAUSE = _words("while because although though if unless until whereas so")
@@ -194,7 +195,7 @@ def number_of(subject: Sequence[Token]) -> Literal["singular", "plural", "first"
     the subject plural unless it belongs to the object of a preposition: "a man in a suit and a tie", but "a man in
     a suit and a woman".
     """
-    end = next((i for i, (_, tag) in enumerate(subject) if i and tag in ("IN", "VBG", "VBN", "WP", "WDT", "TO")), None)
+    end = next((i for i, (_, tag) in enumerate(subject) if i and tag in _END_OF_HEAD), None)
     head, modifiers = (subject[:end], subject[end:]) if end is not None else (subject, ())
     words = [word.lower() for word, _ in head]
     if words == ["i"]:
@@ -204,7 +205,7 @@ def number_of(subject: Sequence[Token]) -> Literal["singular", "plural", "first"
     if nouns and any(nouns[0] < i < len(head) - 1 for i in joined):
         return "plural"
     last, tag = (words[nouns[-1]], head[nouns[-1]][1]) if nouns else (words[-1] if words else "", "")
-    if modifiers and modifiers[0][0].lower() == "of" and last in _QUANTITIES:
+    if modifiers and modifiers[0][0].lower() == "of" and words[-1] in _QUANTITIES and len(nouns) == 1:
         return "plural"
     if tag in ("NNS", "NNPS") or last in _PLURAL_NOUNS or _PLURAL_WORDS.intersection(words):
         return "plural"
@@ -231,10 +232,11 @@ def _end_of_lead(tokens: Sequence[Token], verb: int) -> int:
         index += 1
         if tokens[index - 1][1] not in ("IN", "TO") or (index < verb and tokens[index][1] in ("IN", "TO")):
             continue
-        num_nouns = 0
+        start, num_nouns = index, 0
         while index < verb and tokens[index][1] not in ("IN", "TO", "RB", "WDT", "WP"):
             tag = tokens[index][1]
-            if num_nouns and tag not in (*_NOMINAL, "POS"):
+            # "in the street | a man", and "on the left | a man" where left is no noun.
+            if (num_nouns and tag not in (*_NOMINAL, "POS")) or (index > start and tag in ("DT", "PRP", "PRP$")):
                 break
             num_nouns += tag in (*_NOMINAL, "PRP")
             index += 1

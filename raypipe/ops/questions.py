@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from raypipe.ops.clauses import FINITE_BE, Token, number_of, parse_clause, split_clauses
-from raypipe.ops.verbs import base_form
+from raypipe.ops.verbs import base_form, mend_tag
 
 _BE = {"singular": "is", "plural": "are", "first": "am"}
 _DO = {"VBZ": "does", "VBD": "did", "VBP": "do", "VB": "do"}
@@ -43,6 +43,7 @@ def to_question(tagged: Sequence[Token], rule: Literal["repaired", "literal"] = 
     tokens = [(_unquote(word), tag) for word, tag in tagged if word.strip()]
     if rule == "literal":
         return _literal(tokens)
+    tokens = [(word, mend_tag(word, tag)) for word, tag in tokens]
     questions = [_sentence_question(sentence) for sentence in _sentences(tokens)]
     return " ".join(f"{question}?" for question in questions if question)
 
@@ -65,8 +66,13 @@ def _sentences(tokens: list[Token]) -> list[list[Token]]:
     return sentences
 
 
-def _sentence_question(tokens: list[Token]) -> str:
-    tokens = _strip_punctuation(tokens, at_start=True)
+def _sentence_question(sentence: list[Token]) -> str:
+    tokens = _strip_punctuation(sentence, at_start=True)
+    if not tokens and any(character.isalnum() for word, _ in sentence for character in word):
+        # Nothing but a conjunction, which joins nothing.
+        return _join(["is", "there", *_plain(sentence)])
+    if len(tokens) > 1 and tokens[0][0] == tokens[-1][0] == '"':
+        tokens = _strip_punctuation(tokens[1:-1], at_start=True)
     if not tokens:
         return ""
     tokens = [(_lower_first(*tokens[0]), tokens[0][1]), *tokens[1:]]

@@ -14,34 +14,35 @@ def _pairs(text: str) -> dict[str, str]:
 _IRREGULAR = """
 arise arose arisen|awake awoke awoken|be was,were been|bear bore born,borne|beat beat beaten|become became become
 begin began begun|bend bent bent|bet bet bet|bind bound bound|bite bit bitten|bleed bled bled|blow blew blown
-break broke broken|breed bred bred|bring brought brought|build built built|burn burnt burnt|burst burst burst
-buy bought bought|cast cast cast|catch caught caught|choose chose chosen|cling clung clung|come came come
-cost cost cost|creep crept crept|cut cut cut|deal dealt dealt|dig dug dug|dive dove dived|do did done
-draw drew drawn|dream dreamt dreamt|drink drank drunk|drive drove driven|dwell dwelt dwelt|eat ate eaten
-fall fell fallen|feed fed fed|feel felt felt|fight fought fought|find found found|fit fit fit|flee fled fled
-fling flung flung|fly flew flown|forbid forbade forbidden|forget forgot forgotten|forgive forgave forgiven
-freeze froze frozen|get got gotten,got|give gave given|go went gone|grind ground ground|grow grew grown
-hang hung hung|have had had|hear heard heard|hide hid hidden|hit hit hit|hold held held|hurt hurt hurt
-keep kept kept|kneel knelt knelt|know knew known|lay laid laid|lead led led|lean leant leant|leap leapt leapt
-learn learnt learnt|leave left left|lend lent lent|let let let|lie lay lain|light lit lit|lose lost lost
-make made made|mean meant meant|meet met met|mow mowed mown|overtake overtook overtaken|pay paid paid
-prove proved proven|put put put|quit quit quit|read read read|ride rode ridden|ring rang rung|rise rose risen
-run ran run|saw sawed sawn|say said said|see saw seen|seek sought sought|sell sold sold|send sent sent
-set set set|sew sewed sewn|shake shook shaken|shed shed shed|shine shone shone|shoot shot shot|show showed shown
-shrink shrank shrunk|shut shut shut|sing sang sung|sink sank sunk|sit sat sat|sleep slept slept|slide slid slid
-sling slung slung|slit slit slit|smell smelt smelt|sneak snuck snuck|sow sowed sown|speak spoke spoken
-speed sped sped|spend spent spent|spill spilt spilt|spin spun spun|spit spat spat|split split split
-spread spread spread|spring sprang sprung|stand stood stood|steal stole stolen|stick stuck stuck
-sting stung stung|stink stank stunk|stride strode stridden|strike struck struck,stricken|string strung strung
-strive strove striven|swear swore sworn|sweep swept swept|swell swelled swollen|swim swam swum|swing swung swung
-take took taken|teach taught taught|tear tore torn|tell told told|think thought thought|throw threw thrown
-thrust thrust thrust|tread trod trodden|undergo underwent undergone|understand understood understood
-undo undid undone|upset upset upset|wake woke woken|wear wore worn|weave wove woven|weep wept wept|win won won
-wind wound wound|withdraw withdrew withdrawn|wring wrung wrung|write wrote written
+break broke broken|breed bred bred|bring brought brought|build built built|burn burned,burnt burned,burnt
+burst burst burst|buy bought bought|cast cast cast|catch caught caught|choose chose chosen|cling clung clung
+come came come|cost cost cost|creep crept crept|cut cut cut|deal dealt dealt|dig dug dug|dive dove dived|do did done
+draw drew drawn|dream dreamed,dreamt dreamed,dreamt|drink drank drunk|drive drove driven|dwell dwelt dwelt
+eat ate eaten|fall fell fallen|feed fed fed|feel felt felt|fight fought fought|find found found|fit fit fit
+flee fled fled|fling flung flung|fly flew flown|forbid forbade forbidden|forget forgot forgotten
+forgive forgave forgiven|freeze froze frozen|get got gotten,got|give gave given|go went gone|grind ground ground
+grow grew grown|hang hung hung|have had had|hear heard heard|hide hid hidden|hit hit hit|hold held held
+hurt hurt hurt|keep kept kept|kneel knelt knelt|know knew known|lay laid laid|lead led led
+lean leaned,leant leaned,leant|leap leaped,leapt leaped,leapt|learn learned,learnt learned,learnt|leave left left
+lend lent lent|let let let|lie lay lain|light lit lit|lose lost lost|make made made|mean meant meant|meet met met
+mow mowed mown|overtake overtook overtaken|pay paid paid|prove proved proven|put put put|quit quit quit
+read read read|ride rode ridden|ring rang rung|rise rose risen|run ran run|saw sawed sawn|say said said|see saw seen
+seek sought sought|sell sold sold|send sent sent|set set set|sew sewed sewn|shake shook shaken|shed shed shed
+shine shone shone|shoot shot shot|show showed shown|shrink shrank shrunk|shut shut shut|sing sang sung
+sink sank sunk|sit sat sat|sleep slept slept|slide slid slid|sling slung slung|slit slit slit
+smell smelled,smelt smelled,smelt|sneak snuck snuck|sow sowed sown|speak spoke spoken|speed sped sped
+spend spent spent|spill spilled,spilt spilled,spilt|spin spun spun|spit spat spat|split split split
+spread spread spread|spring sprang sprung|stand stood stood|steal stole stolen|stick stuck stuck|sting stung stung
+stink stank stunk|stride strode stridden|strike struck struck,stricken|string strung strung|strive strove striven
+swear swore sworn|sweep swept swept|swell swelled swollen|swim swam swum|swing swung swung|take took taken
+teach taught taught|tear tore torn|tell told told|think thought thought|throw threw thrown|thrust thrust thrust
+tread trod trodden|undergo underwent undergone|understand understood understood|undo undid undone|upset upset upset
+wake woke woken|wear wore worn|weave wove woven|weep wept wept|win won won|wind wound wound
+withdraw withdrew withdrawn|wring wrung wrung|write wrote written
 """
 
 _ROWS = [entry.split() for line in _IRREGULAR.strip().splitlines() for entry in line.split("|")]
-PAST = {base: past.split(",")[-1] for base, past, _ in _ROWS}
+PAST = {base: past.split(",")[0] for base, past, _ in _ROWS}
 PAST_PARTICIPLE = {base: participle.split(",")[0] for base, _, participle in _ROWS}
 _PASTS = {past: base for base, pasts, _ in _ROWS for past in pasts.split(",")}
 _PARTICIPLES = {participle: base for base, _, participles in _ROWS for participle in participles.split(",")}
@@ -68,14 +69,29 @@ _DOUBLES_L = _words("patrol control propel compel expel rebel travel pedal signa
 # Stems before -ed that lose an e against the rules below, and those that lose none.
 _LOSES_E = _words(
     """
-    tast past wast hast bath breath cloth sooth sheath writh chang arrang rang exchang estrang hing cring fring sing
-    creat complet compet delet postpon telephon ignor explor ador restor invit unit excit recit ignit devot promot
+    tast past wast hast bath breath cloth sooth sheath writh wreath chang arrang rang exchang estrang hing cring fring
+    sing creat complet compet delet postpon telephon ignor explor ador restor invit unit excit recit ignit devot promot
     interfer adher interven welcom inhal exhal
     """
 )
 _LOSES_NONE = _words("bang hang clang waltz murmur visit pivot")
 _WEAK_ENDINGS = ("er", "en", "el", "et", "on", "or", "om", "op", "ip", "it", "ot", "al")
 _VOWEL_GROUP = re.compile(r"(?:(?<=[^aeiou])y|(?<![qg])u|[aeio])+")
+
+
+def mend_tag(word: str, tag: str) -> str:
+    """Return the tag of a finite verb, put right where its spelling tells: "runs" is VBZ, "ran" VBD, "run" no VBZ.
+
+    Taggers confuse the three; tags of other words are left alone.
+    """
+    if tag not in ("VB", "VBP", "VBZ"):
+        return tag
+    word = word.lower()
+    if word in _PASTS and word not in PAST and word not in _PARTICIPLES:
+        return "VBD"
+    if word.endswith("s") and not word.endswith("ss"):
+        return "VBZ"
+    return "VBP" if tag == "VBZ" else tag
 
 
 def base_form(word: str, tag: str) -> str:
@@ -127,12 +143,11 @@ def _loses_e(stem: str) -> bool:
         return True
     if last in "aeiowxyh":
         return False
-    groups = _VOWEL_GROUP.findall(stem)
-    ends_in_vowel_and_consonant = _VOWEL_GROUP.fullmatch(before) is not None or before in "aeiou"
-    if not ends_in_vowel_and_consonant:
+    groups = list(_VOWEL_GROUP.finditer(stem))
+    if groups[-1].end() < len(stem) - 1:
         if last == "g":
             return before in "dlr" or stem.endswith(("eng", "ung"))
         return last == "l" and before not in "rwl"
-    if len(groups[-1]) > 1:
+    if len(groups[-1].group()) > 1:
         return stem.endswith(("uat", "iat"))
     return len(groups) == 1 or not stem.endswith(_WEAK_ENDINGS)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raypipe.errors import UserError
 from raypipe.models.blip2 import NO_WORDS, Blip2, shared_blip2
-from raypipe.models.state_machine import QuestionColumns, StateMachine
+from raypipe.models.state_machine import Decision, QuestionColumns, StateMachine
 from raypipe.ops.sentences import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
 from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
@@ -54,9 +54,10 @@ class TellSentences:
 
             self.questioner = Questioner(config.questions)
             self.smm = load_state_machine(smm, self.blip2, blip2)
-            self.yes, self.no = self.blip2.embed_sentences(["yes", "no"])
-            if torch.equal(self.yes, self.no):
+            yes, no = self.blip2.embed_sentences(["yes", "no"])
+            if torch.equal(yes, no):
                 raise UserError(f"{blip2}: its vocabulary holds neither yes nor no, so the state machine cannot answer")
+            self.decide = Decision(self.smm, yes, no)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with `sentence`, `sentence_is_carried` and `sentence_cls`, float16 (N, H_d)."""
@@ -104,10 +105,8 @@ class TellSentences:
         def ask(now: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
             assert state is not None and gate is not None  # noqa: S101, PT018 only captions that are there are asked
             question = place_of[torch.from_numpy(earlier).to(device)]
-            answer = smm.answer(
-                QuestionColumns(state[question], gate[question]), columns[torch.from_numpy(now).to(device)]
-            )
-            holds = smm.probability_yes(answer, self.yes, self.no) > 0.5
+            image = columns[torch.from_numpy(now).to(device)]
+            holds = self.decide(QuestionColumns(state[question], gate[question]), image) > 0.5
             return np.asarray(holds.cpu().numpy())
 
         sides = row["boxes"][:, 2:].astype(np.float64) - row["boxes"][:, :2]

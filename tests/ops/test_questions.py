@@ -223,6 +223,7 @@ WORDS = ["a", "is", "n't", "'s", "'d", "has", "does", "not", "and", "while", "as
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS) | st.text(max_size=4), st.sampled_from(TAGS)), max_size=12))
 @example([("0", "EX")])
+@example([("a", "CC")])
 @example([("as", "IN"), ("is", "VBZ")])
 def test_any_tokens_give_one_question_or_nothing(tokens):
     question = to_question(tokens)

@@ -14,6 +14,7 @@ looped loop|bathed bathe|washed wash|played play|boxed box|argued argue|danced d
 tied tie|tried try|carried carry|skied ski|freed free|required require|quoted quote|patrolled patrol|pedalled pedal
 hugged hug|grazed graze|buzzed buzz|sniffed sniff|purred purr|swerved swerve|judged judge|parachuted parachute
 queued queue|died die|whistled whistle|wasted waste|graduated graduate|panicked panic|tiptoed tiptoe
+typed type|leaned lean|leapt leap|styled style|wreathed wreathe
 ate eat|ran run|lay lie|laid lay|found find|saw see|were be|was be|had have|did do|hit hit|rode ride|wore wear
 """.strip().replace("\n", "|")
 

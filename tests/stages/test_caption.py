@@ -4,7 +4,7 @@ import torch
 
 from raypipe.errors import UserError
 from raypipe.models.blip2 import Blip2
-from raypipe.models.state_machine import StateMachine, StateMachineShape
+from raypipe.models.state_machine import Decision, StateMachine, StateMachineShape
 from raypipe.stages import caption
 from raypipe.stages.caption import TellSentences
 from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
@@ -49,7 +49,7 @@ def teller(weights, memory="replace", reach=None):
 
 def answering(stage, answer, monkeypatch):
     """Let the state machine say yes or no to everything."""
-    monkeypatch.setattr(stage.smm, "probability_yes", lambda P, yes, no: torch.full((len(P),), float(answer)))
+    monkeypatch.setattr(stage, "decide", lambda question, image: torch.full((len(image),), float(answer)))
     return stage
 
 
@@ -188,7 +188,8 @@ def test_a_sentence_is_kept_while_it_holds_and_dropped_when_the_action_changes(w
     shape = StateMachineShape(hidden=TINY.hidden, num_query=TINY.num_query, max_text=TINY.max_txt_len)
     world = make_world(shape)
     stage = teller(weights)
-    stage.smm, stage.yes, stage.no = train(world, 150), world.yes, world.no
+    stage.smm = train(world, 150)
+    stage.decide = Decision(stage.smm, world.yes, world.no)
 
     def questions(sentences):
         # Of a sentence without an action the text says nothing.

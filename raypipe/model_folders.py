@@ -1,0 +1,56 @@
+"""The folders of model weights that a run names: are they there, do they fit, and are they still the same."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raypipe.errors import UserError
+from raypipe.models.blip2_config import read_config
+
+if TYPE_CHECKING:
+    from raypipe.config import RunConfig
+
+# Of each file that many pieces are read: weights of another training differ everywhere, and 4 GB take long to read.
+NUM_PIECES = 64
+PIECE_BYTES = 1 << 16
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a hash of the files of a folder: their names, sizes, and pieces spread over each of them."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            for number in range(NUM_PIECES):
+                file.seek(max(0, size - PIECE_BYTES) * number // max(1, NUM_PIECES - 1))
+                digest.update(file.read(PIECE_BYTES))
+                if size <= PIECE_BYTES:
+                    break
+    return digest.hexdigest()[:16]
+
+
+def models_of(config: "RunConfig") -> dict[str, str]:
+    """Return what identifies the models behind a run's spatial features, by config key; empty where it has none.
+
+    Raises UserError, before any work, where a folder is missing or is none of the right kind.
+    """
+    if not any(name != "motion" for name in config.features.extracted):
+        return {}
+    blip2 = Path(str(config.weights.blip2))
+    _require_files("weights.blip2", blip2, "raypipe weights convert")
+    read_config(blip2 / "config.json")
+    found = {"weights.blip2": fingerprint(blip2)}
+    if config.needs_sentences and config.sentence.memory != "off":
+        from raypipe.models.questions import Questioner
+
+        smm = Path(str(config.weights.smm))
+        _require_files("weights.smm", smm, "jobs/train_smm.py")
+        found |= {"weights.smm": fingerprint(smm), "sentence.tagger": Questioner().tagger_name}
+    return found
+
+
+def _require_files(key: str, folder: Path, made_by: str) -> None:
+    for name in ("config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise UserError(f"{key}: {folder} holds no {name}; expected a folder that {made_by} wrote")
