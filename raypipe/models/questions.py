@@ -58,7 +58,8 @@ def load_tokenizer() -> Callable[[str], list[str]]:
 
     def tokenize(sentence: str) -> list[str]:
         text = " ".join(sentence.split())
-        if text.isupper() and " " in text:
+        # More than one word: a name or an abbreviation alone is in capitals by right.
+        if text.isupper() and sum(word.isalpha() for word in text.split()) > 1:
             text = text.lower()
         if _PLAIN.fullmatch(text) and not _CONTRACTED.search(text):
             # Most captions: words alone, which NLTK takes 0.3 ms to split at their spaces.
