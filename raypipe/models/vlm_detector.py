@@ -1,15 +1,14 @@
 """People found by asking a vision-language model: how many, then where each is (Section D, Table 4)."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.errors import UserError
 from raypipe.models.vlm import Image
 from raypipe.ops.boxes import Detections, iou
-from raypipe.ops.vlm_answers import Box, parse_boxes, parse_count
+from raypipe.ops.vlm_answers import Box, Coordinates, parse_boxes, parse_count, units_of
 
 COUNT_QUESTION = "How many people are there?"
 BOX_QUESTION = "The bounding box of the {number}-th object"
@@ -19,17 +18,6 @@ COUNT_TOKENS = 32
 BOX_TOKENS = 96
 # Two boxes of one frame that overlap more are one person told twice.
 SAME_IOU = 0.9
-
-# What the coordinates of models count, by transformers' name of the architecture. Qwen-VL and Qwen2-VL speak in
-# thousandths of the picture, Qwen2.5-VL in pixels of the scaled picture that it is shown, Qwen3-VL in thousandths
-# again.
-COORDINATES: dict[str, Literal["thousandths", "pixels"]] = {
-    "qwen2_vl": "thousandths",
-    "qwen2_5_vl": "pixels",
-    "qwen2_5_omni": "pixels",
-    "qwen3_vl": "thousandths",
-    "qwen3_vl_moe": "thousandths",
-}
 
 
 class Asked(Protocol):
@@ -52,20 +40,10 @@ class VlmDetector:
     person. The model names no confidence, so it is 1.
     """
 
-    def __init__(
-        self, model: Asked, coordinates: Literal["auto", "thousandths", "pixels"] = "auto", max_objects: int = 50
-    ) -> None:
+    def __init__(self, model: Asked, coordinates: Coordinates = "auto", max_objects: int = 50) -> None:
         """Raises UserError where `coordinates` is "auto" and the model's are not known."""
-        if coordinates == "auto":
-            if model.model_type not in COORDINATES:
-                known = ", ".join(sorted(COORDINATES))
-                raise UserError(
-                    f"detector.vlm.coordinates: auto knows {known}, not {model.model_type!r}: "
-                    "say whether its boxes are in thousandths or pixels"
-                )
-            coordinates = COORDINATES[model.model_type]
         self.model = model
-        self.in_pixels = coordinates == "pixels"
+        self.in_pixels = units_of(model.model_type, coordinates) == "pixels"
         self.max_objects = max_objects
 
     def __call__(self, frames: NDArray[np.uint8], source_size: tuple[int, int]) -> Detections:

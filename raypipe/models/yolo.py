@@ -1,6 +1,5 @@
 """YOLO detectors of Ultralytics: frames in, boxes out."""
 
-import difflib
 import logging
 import math
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from raypipe.errors import UserError
 from raypipe.models.quiet_ultralytics import AutoBackend, LetterBox, non_max_suppression, scale_boxes
+from raypipe.models.yolo_classes import indices_of
 from raypipe.models.yolo_weights import load_yolo
 from raypipe.ops.boxes import Detections
 
@@ -122,15 +122,3 @@ class YoloDetector:
         for row in rows:
             row[:, :4] = scale_boxes(images.shape[2:], row[:, :4], frames.shape[1:])
         return [row[:, :6].float().cpu().numpy() for row in rows[: len(frames)]]
-
-
-def indices_of(classes: Sequence[str], names: dict[int, str], where: str) -> list[int]:
-    """Return the indices of classes by name. Raises UserError naming one that the model lacks, with close matches."""
-    for wanted in classes:
-        if wanted not in names.values():
-            every = list(dict.fromkeys(names.values()))
-            close = difflib.get_close_matches(wanted, every, n=3)
-            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-            shown = ", ".join(every[:100]) + (f", and {len(every) - 100} more" if len(every) > 100 else "")
-            raise UserError(f"{where}: has no class {wanted!r}; {hint}it has: {shown}")
-    return [index for index, name in names.items() if name in classes]

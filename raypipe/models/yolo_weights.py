@@ -29,10 +29,10 @@ from raypipe.models.quiet_ultralytics import (
     ultralytics_version,
 )
 from raypipe.models.trusted_pickle import read_trusted
+from raypipe.models.yolo_classes import METADATA_FILE, class_names, read_metadata
 
 WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE_FILE = "model.yaml"
-METADATA_FILE = "metadata.json"
 
 # Ultralytics evaluates an activation as Python, so it may be no more than a layer of torch with plain arguments.
 _ACTIVATION = re.compile(r"(torch\.)?nn\.[A-Z]\w*\([\w=., -]*\)")
@@ -97,23 +97,10 @@ def save_yolo(model: Any, folder: Path, sources: dict[str, Any]) -> list[str]:
     return [WEIGHTS_FILE, ARCHITECTURE_FILE, METADATA_FILE]
 
 
-def class_names(names: Any, num_classes: int, where: Path) -> dict[int, str]:
-    """Return class names by index. Where a model has none, or only the numbers that Ultralytics puts in for missing
-    ones, they are "class_0", "class_1", ... Raises UserError where there are more or fewer than classes.
-    """
-    listed = dict(enumerate(names)) if isinstance(names, list | tuple) else dict(names or {})
-    by_index = {int(index): str(name) for index, name in listed.items()}
-    if not by_index or by_index == {index: str(index) for index in by_index}:
-        return {index: f"class_{index}" for index in range(num_classes)}
-    if sorted(by_index) != list(range(num_classes)):
-        raise UserError(f"{where}: names {len(by_index)} classes, the model tells {num_classes} apart")
-    return by_index
-
-
 def _load_folder(folder: Path) -> Any:
+    metadata = read_metadata(folder)
     try:
         architecture = yaml.safe_load((folder / ARCHITECTURE_FILE).read_text(encoding="utf-8"))
-        metadata = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS_FILE)
     except OSError as error:
         raise UserError(
@@ -130,7 +117,7 @@ def _load_folder(folder: Path) -> Any:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: {WEIGHTS_FILE} and {ARCHITECTURE_FILE} do not fit: {reason}") from error
     _require_detector(model, folder)
-    model.names = class_names(metadata.get("class_names"), int(model.model[-1].nc), folder)
+    model.names = class_names(metadata["class_names"], int(model.model[-1].nc), folder)
     return model.eval()
 
 

@@ -4,9 +4,23 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
+
+from raypipe.errors import UserError
 
 Box = tuple[float, float, float, float]
+Coordinates = Literal["auto", "thousandths", "pixels"]
+
+# What the coordinates of models count, by transformers' name of the architecture. Qwen-VL and Qwen2-VL speak in
+# thousandths of the picture, Qwen2.5-VL in pixels of the scaled picture that it is shown, Qwen3-VL in thousandths
+# again.
+KNOWN_COORDINATES: dict[str, Literal["thousandths", "pixels"]] = {
+    "qwen2_vl": "thousandths",
+    "qwen2_5_vl": "pixels",
+    "qwen2_5_omni": "pixels",
+    "qwen3_vl": "thousandths",
+    "qwen3_vl_moe": "thousandths",
+}
 
 # Longer answers are a model in a loop; what it meant stands at the start.
 MAX_CHARACTERS = 4_000
@@ -40,6 +54,18 @@ _LARGEST = 1e6
 _YES, _NO = {"yes", "yeah", "yep", "true"}, {"no", "nope", "false"}
 _BOTH = re.compile(r"^(?:yes|no)\s*(?:and|or|/|,)\s*(?:yes|no)\b")
 _ANSWER_IS = re.compile(r"\banswer(?:\s+is)?\W{1,8}([a-z]+)|<answer>\W*([a-z]+)")
+
+
+def units_of(model_type: str, coordinates: Coordinates) -> Literal["thousandths", "pixels"]:
+    """Return what a model's coordinates count. Raises UserError for "auto" with a model that is not known."""
+    if coordinates != "auto":
+        return coordinates
+    if model_type not in KNOWN_COORDINATES:
+        raise UserError(
+            f"detector.vlm.coordinates: auto knows {', '.join(sorted(KNOWN_COORDINATES))}, not {model_type!r}: "
+            "say whether its boxes are in thousandths or pixels"
+        )
+    return KNOWN_COORDINATES[model_type]
 
 
 def parse_count(text: str) -> int | None:
@@ -117,8 +143,10 @@ def _json_values(text: str) -> Iterator[Any]:
     while (opening := _OPENING.search(text, start)) is not None:
         try:
             value, start = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             start = opening.end()
+        except RecursionError:
+            return
         else:
             yield value
 

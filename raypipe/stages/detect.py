@@ -1,5 +1,6 @@
 """Objects of a segment: boxes from a detector, thresholds, and their association into tracks."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from raypipe.datasets.mot import boxes_path, read_mot
 from raypipe.errors import AnnotationError, UserError
 from raypipe.models.trusted_pickle import read_trusted
+from raypipe.models.yolo_classes import indices_of, read_metadata
 from raypipe.ops.boxes import Detections, clip, keep, sliding_windows
 from raypipe.ops.tracks import Matching, associate
+from raypipe.ops.vlm_answers import Coordinates, units_of
 from raypipe.schema import DECODED, DETECTED, check_row
 
 # Decoders disagree by a frame or two on a video's length, so a box file may name that many frames more.
@@ -46,7 +49,7 @@ class VlmConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str | None = Field(None, description="folder of a Qwen-VL-class model in transformers' format")
-    coordinates: Literal["auto", "thousandths", "pixels"] = Field(
+    coordinates: Coordinates = Field(
         "auto", description="what its coordinates count; auto knows Qwen2-VL, Qwen2.5-VL, Qwen3-VL and their kin"
     )
     max_objects: int = Field(50, ge=1, description="questions for boxes per frame at most")
@@ -184,11 +187,23 @@ def boxes_from_model(
 
 
 def require_weights(config: DetectorConfig) -> None:
-    """Raise UserError where the weights of a detector are not there or not trusted; nothing heavy is imported."""
-    if config.kind == "yolo" and not Path(str(config.yolo.weights)).is_dir():
-        read_trusted(Path(str(config.yolo.weights)), sha256=config.yolo.sha256, trust_pickle=config.yolo.trust_pickle)
-    if config.kind == "vlm" and not Path(str(config.vlm.model)).is_dir():
-        raise UserError(f"detector.vlm.model: {config.vlm.model} is no folder; models are never downloaded")
+    """Raise UserError for what is wrong with a detector's weights and can be told without loading a model."""
+    yolo, vlm = config.yolo, config.vlm
+    if config.kind == "yolo":
+        weights = Path(str(yolo.weights))
+        if not weights.is_dir():
+            read_trusted(weights, sha256=yolo.sha256, trust_pickle=yolo.trust_pickle)
+        else:
+            indices_of(yolo.classes or [], dict(enumerate(read_metadata(weights)["class_names"])), str(weights))
+    if config.kind == "vlm":
+        description = Path(str(vlm.model)) / "config.json"
+        try:
+            model_type = json.loads(description.read_text(encoding="utf-8"))["model_type"]
+        except OSError as error:
+            raise UserError(f"{description}: {error.strerror}; models are never downloaded") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{description}: names no model_type") from error
+        units_of(str(model_type), vlm.coordinates)
 
 
 def load_detector(config: DetectorConfig) -> Detector:

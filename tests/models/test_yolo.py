@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from raypipe.errors import UserError
-from raypipe.models.yolo import YoloDetector, indices_of
+from raypipe.models.yolo import YoloDetector
 from tests.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 90, 120, 3), dtype=np.uint8)
@@ -120,14 +120,6 @@ def test_lack_of_memory_halves_the_batch_for_good(checkpoint, monkeypatch, caplo
     monkeypatch.setattr(detector.backend, "forward", lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         detector(FRAMES, SIZE)
-
-
-@pytest.mark.parametrize(
-    ("classes", "indices"), [(["person"], [0]), (["skateboard", "bicycle"], [1, 3]), ([], []), (["a"], [0, 2])]
-)
-def test_classes_by_name(classes, indices):
-    names = dict(enumerate(NAMES)) if classes != ["a"] else {0: "a", 1: "b", 2: "a"}
-    assert indices_of(classes, names, "m.pt") == indices
 
 
 def test_a_class_that_the_model_lacks_is_named(checkpoint):

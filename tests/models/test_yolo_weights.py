@@ -11,7 +11,7 @@ from raypipe.cli import main
 from raypipe.errors import UserError
 from raypipe.models.quiet_ultralytics import DetectionModel
 from raypipe.models.yolo import YoloDetector
-from raypipe.models.yolo_weights import class_names, load_pickle, load_yolo
+from raypipe.models.yolo_weights import load_pickle, load_yolo
 from raypipe.weights_yolo import convert_yolo
 from tests.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
@@ -143,33 +143,10 @@ def test_paths_that_are_neither(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(UserError, match=r"is neither a \.pt of Ultralytics nor a folder"):
         load_yolo(tmp_path / "model.onnx", trust_pickle=True)
-    with pytest.raises(UserError, match=r"model\.yaml cannot be read; is this a folder"):
+    with pytest.raises(UserError, match=r"metadata\.json cannot be read; is this a folder"):
         load_yolo(tmp_path)
     with pytest.raises(UserError, match=r"sha256 and trust_pickle are for \.pt files"):
         load_yolo(tmp_path, trust_pickle=True)
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        ({0: "a", 1: "b"}, {0: "a", 1: "b"}),
-        (["a", "b"], {0: "a", 1: "b"}),
-        ({"0": "a", "1": "b"}, {0: "a", 1: "b"}),
-        ({0: 7, 1: "b"}, {0: "7", 1: "b"}),
-        (None, {0: "class_0", 1: "class_1"}),
-        ({}, {0: "class_0", 1: "class_1"}),
-        ({0: "0", 1: "1"}, {0: "class_0", 1: "class_1"}),  # what Ultralytics puts in
-        ({0: "a"}, None),
-        ({0: "a", 1: "b", 2: "c"}, None),
-        ({1: "a", 2: "b"}, None),
-    ],
-)
-def test_class_names(tmp_path, names, expected):
-    if expected is None:
-        with pytest.raises(UserError, match="classes, the model tells 2 apart"):
-            class_names(names, 2, tmp_path)
-    else:
-        assert class_names(names, 2, tmp_path) == expected
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml", "yolov10n.yaml"])

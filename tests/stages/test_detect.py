@@ -196,16 +196,30 @@ def test_a_model_that_cannot_be_used_is_told_when_the_stage_is_made(tmp_path):
         ({"kind": "yolo", "yolo": {"weights": "here.pt"}}, r"here\.pt: a \.pt is a pickle"),
         ({"kind": "yolo", "yolo": {"weights": "here.pt", "sha256": "0" * 64}}, "not the pinned 0000"),
         ({"kind": "yolo", "yolo": {"weights": "yolo11n"}}, r"is neither a \.pt of Ultralytics nor a folder"),
-        ({"kind": "vlm", "vlm": {"model": "Qwen/Qwen2-VL-2B"}}, "is no folder; models are never downloaded"),
+        ({"kind": "yolo", "yolo": {"weights": "converted", "classes": ["dog"]}}, "has no class 'dog'; it has: cat"),
+        ({"kind": "yolo", "yolo": {"weights": "."}}, "metadata.json cannot be read"),
+        (
+            {"kind": "vlm", "vlm": {"model": "Qwen/Qwen2-VL-2B"}},
+            "No such file or directory; models are never downloaded",
+        ),
+        ({"kind": "vlm", "vlm": {"model": "llava"}}, "auto knows .* not 'llava'"),
+        ({"kind": "vlm", "vlm": {"model": "converted"}}, "names no model_type"),
         ({"kind": "yolo", "yolo": {"weights": "here.pt", "trust_pickle": True}}, None),
-        ({"kind": "yolo", "yolo": {"weights": "."}}, None),
-        ({"kind": "vlm", "vlm": {"model": "."}}, None),
+        ({"kind": "yolo", "yolo": {"weights": "converted", "classes": ["cat"]}}, None),
+        ({"kind": "vlm", "vlm": {"model": "llava", "coordinates": "pixels"}}, None),
         ({"kind": "sliding_window"}, None),
     ],
 )
 def test_missing_weights_are_told_before_any_work(tmp_path, monkeypatch, fields, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.pt").write_bytes(b"anything")
+    for name, file, content in (
+        ("converted", "metadata.json", '{"class_names": ["cat"]}'),
+        ("converted", "config.json", "[]"),
+        ("llava", "config.json", '{"model_type": "llava"}'),
+    ):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / file).write_text(content)
     config = DetectorConfig.model_validate(fields)
     if message is None:
         require_weights(config)
