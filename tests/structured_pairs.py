@@ -1,12 +1,61 @@
 """Question and image tokens that carry a known action: what a state machine can learn from, and memory tests run on."""
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from raypipe.models.state_machine import StateMachine, StateMachineShape
+
+# What people do: one word each, so that a sentence about it, or its question, can be told by its words.
+ACTIONS = [
+    "walking",
+    "running",
+    "riding",
+    "skating",
+    "fighting",
+    "jumping",
+    "pushing",
+    "pulling",
+    "throwing",
+    "catching",
+    "sitting",
+    "standing",
+    "lying",
+    "falling",
+    "climbing",
+    "dancing",
+    "waving",
+    "kicking",
+    "lifting",
+    "carrying",
+    "reading",
+    "eating",
+    "drinking",
+    "smoking",
+    "driving",
+    "cycling",
+    "digging",
+    "sweeping",
+    "painting",
+    "fishing",
+    "bowing",
+    "crawling",
+    "hiding",
+    "knocking",
+    "marching",
+    "pointing",
+    "rowing",
+    "shouting",
+    "sleeping",
+    "swimming",
+]
+VAGUE = "a person"
 
 
 @dataclass(frozen=True)
@@ -20,7 +69,7 @@ class World:
     shape: StateMachineShape
 
 
-def make_world(shape: StateMachineShape, num_actions: int = 40, seed: int = 0) -> World:
+def make_world(shape: StateMachineShape, num_actions: int = len(ACTIONS), seed: int = 0) -> World:
     generator = torch.Generator().manual_seed(seed)
 
     def directions(count: int) -> Tensor:
@@ -63,10 +112,13 @@ def train(
     num_steps: int,
     batch_size: int = 48,
     learning_rate: float = 1e-2,
-    noise: float = 0.5,
+    noise: tuple[float, float] = (0.5, 0.5),
     seed: int = 0,
 ) -> StateMachine:
-    """Return a machine trained on grids of images and questions, the few pairs that match weighing half the loss."""
+    """Return a machine trained on grids of images and questions, the few pairs that match weighing half the loss.
+
+    `noise` is the range of the images' noise.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,8 +127,9 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=num_steps)
     for _ in range(num_steps):
         actions = torch.randint(len(world.texts), (batch_size,), generator=generator)
-        question = machine.encode_question(question_tokens(world, actions, generator, noise))
-        image = machine.encode_image(image_tokens(world, actions, generator, noise))
+        image_noise = noise[0] + (noise[1] - noise[0]) * torch.rand(batch_size, generator=generator)
+        question = machine.encode_question(question_tokens(world, actions, generator))
+        image = machine.encode_image(image_tokens(world, actions, generator, image_noise))
         logits = machine.logits(machine.answer_grid(question, image), world.yes, world.no)
         holds = actions[:, None] == actions[None]
         share = holds.float().mean()
@@ -99,3 +152,83 @@ def balanced_accuracy(machine: StateMachine, world: World, num_pairs: int = 4000
     images = image_tokens(world, actions, generator, noise)
     says_yes = machine.probability_yes(machine(questions, images), world.yes, world.no) > 0.5
     return float(says_yes[holds].float().mean() + (~says_yes[~holds]).float().mean()) / 2
+
+
+def sentence_about(action: int) -> str:
+    return f"a man is {ACTIONS[action]}"
+
+
+class TextSide:
+    """Stands in for BLIP-2's text branch: the tokens of sentences and questions about actions, always the same ones.
+
+    Text that names no action (`VAGUE`, or none at all) has tokens that carry none.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def encode_questions(self, sentences: Sequence[str]) -> Tensor:
+        return torch.stack([self._tokens(sentence) for sentence in sentences])
+
+    def embed_sentences(self, sentences: Sequence[str]) -> Tensor:
+        words = {"yes": self.world.yes, "no": self.world.no}
+        return torch.stack([words[text] if text in words else self._tokens(text)[0] for text in sentences])
+
+    def _tokens(self, sentence: str) -> Tensor:
+        generator = torch.Generator().manual_seed(zlib.crc32(sentence.encode()))
+        named = [word for word in sentence.lower().strip(".? ").split() if word in ACTIONS]
+        action = torch.tensor([ACTIONS.index(named[0]) if named else 0])
+        tokens = question_tokens(self.world, action, generator)[0]
+        return tokens if named else tokens - self.world.texts[0] * (torch.arange(len(tokens)) < 2)[:, None]
+
+
+@dataclass(frozen=True)
+class Track:
+    """An object that walks away from the camera: its boxes shrink, its tokens drown in noise, its captions get vague.
+
+    `tokens` (T, N_q, H_d), `boxes` (T, 4), `actions` (T,) what it really does, `captions` T texts. `change` is the first
+    frame of another action, T where it goes on with the same.
+    """
+
+    tokens: Tensor
+    boxes: NDArray[np.float32]
+    actions: NDArray[np.int64]
+    captions: list[str]
+    change: int
+
+
+# Noise of the image tokens of an object at its largest and at its smallest, in units of the action's own elements.
+TRACK_NOISE = (0.5, 1.5)
+
+
+def make_track(world: World, seed: int, num_frames: int = 24, changes: bool = False) -> Track:
+    """Return a track whose box shrinks to a quarter of its sides; from half its size on, captions name no action.
+
+    With `changes` the action is another one from a frame in the second half on, when captions tell nothing of it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    first, other = torch.randperm(len(world.texts), generator=generator)[:2].tolist()
+    half = num_frames // 2
+    change = half + int(torch.randint(num_frames // 4, (1,), generator=generator)) if changes else num_frames
+    actions = torch.where(torch.arange(num_frames) < change, first, other)
+    scale = torch.linspace(1.0, 0.25, num_frames)
+    low, high = TRACK_NOISE
+    tokens = image_tokens(world, actions, generator, low + (high - low) * (1 - scale) / 0.75)
+    centres = torch.tensor([160.0, 120.0]) + torch.arange(num_frames)[:, None] * torch.tensor([1.0, -0.5])
+    sides = scale[:, None] * torch.tensor([40.0, 80.0])
+    captions = [
+        sentence_about(action) if size > 0.5 else VAGUE
+        for action, size in zip(actions.tolist(), scale.tolist(), strict=True)
+    ]
+    boxes = torch.cat((centres - sides / 2, centres + sides / 2), dim=1).numpy()
+    return Track(tokens, boxes, actions.numpy(), captions, change)
+
+
+def make_tracks(world: World, num_tracks: int, seed: int = 0) -> list[Track]:
+    """Return tracks of which every other one changes its action."""
+    return [make_track(world, seed * 10**6 + number, changes=number % 2 == 1) for number in range(num_tracks)]
+
+
+def train_for_tracks(world: World, num_steps: int = 200) -> StateMachine:
+    """Return a machine that knows images of any size of `make_track`'s."""
+    return train(world, num_steps, noise=TRACK_NOISE)

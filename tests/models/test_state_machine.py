@@ -9,7 +9,7 @@ from raypipe.errors import UserError
 from raypipe.models.state_machine import Decision, QuestionColumns, StateMachine, StateMachineShape
 from raypipe.ops.legendre import run_memory, window_basis
 from tests.blip2_checkpoints import figure
-from tests.structured_pairs import balanced_accuracy, make_world, train
+from tests.structured_pairs import TextSide, balanced_accuracy, make_tracks, make_world, train, train_for_tracks
 
 SMALL = StateMachineShape(hidden=12, num_query=5, max_text=4, order=6)
 
@@ -284,3 +284,20 @@ def test_printed_stays_at_chance_however_long_it_is_trained():
     accuracy = balanced_accuracy(train(world, num_steps=1500), world)
     figure(f"printed, N_SMM = 3: balanced accuracy {accuracy:.3f} on held-out pairs after 1,500 steps")
     assert accuracy == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_sentence_is_kept_while_an_object_shrinks_and_dropped_when_its_action_changes():
+    world = make_world(WORLD)
+    model = train_for_tracks(world)
+    decision, text = Decision(model, world.yes, world.no), TextSide(world)
+    kept, dropped = [], []
+    for track in make_tracks(world, 100):
+        question = model.encode_question(text.encode_questions([track.captions[0]]))
+        everywhere = QuestionColumns(*(part.expand(len(track.tokens), -1) for part in question))
+        holds = decision(everywhere, model.encode_image(track.tokens)) > 0.5
+        # Once dropped, a sentence does not come back.
+        kept.append(holds[1 : track.change].cummin(0).values)
+        dropped.append(~holds[track.change :].cummin(0).values)
+    shares = [float(torch.cat(frames).float().mean()) for frames in (kept, dropped)]
+    figure(f"first sentence of a track that shrinks: kept {shares[0]:.3f}, dropped after a change {shares[1]:.3f}")
+    assert min(shares) >= 0.9
