@@ -13,48 +13,12 @@ from torch.nn import functional
 from raypipe.models.state_machine import StateMachine, StateMachineShape
 
 # What people do: one word each, so that a sentence about it, or its question, can be told by its words.
-ACTIONS = [
-    "walking",
-    "running",
-    "riding",
-    "skating",
-    "fighting",
-    "jumping",
-    "pushing",
-    "pulling",
-    "throwing",
-    "catching",
-    "sitting",
-    "standing",
-    "lying",
-    "falling",
-    "climbing",
-    "dancing",
-    "waving",
-    "kicking",
-    "lifting",
-    "carrying",
-    "reading",
-    "eating",
-    "drinking",
-    "smoking",
-    "driving",
-    "cycling",
-    "digging",
-    "sweeping",
-    "painting",
-    "fishing",
-    "bowing",
-    "crawling",
-    "hiding",
-    "knocking",
-    "marching",
-    "pointing",
-    "rowing",
-    "shouting",
-    "sleeping",
-    "swimming",
-]
+VERBS = """
+walking running riding skating fighting jumping pushing pulling throwing catching sitting standing lying falling
+climbing dancing waving kicking lifting carrying reading eating drinking smoking driving cycling digging sweeping
+painting fishing bowing crawling hiding knocking marching pointing rowing shouting sleeping swimming
+"""
+ACTIONS = VERBS.split()
 VAGUE = "a person"
 
 
@@ -186,8 +150,8 @@ class TextSide:
 class Track:
     """An object that walks away from the camera: its boxes shrink, its tokens drown in noise, its captions get vague.
 
-    `tokens` (T, N_q, H_d), `boxes` (T, 4), `actions` (T,) what it really does, `captions` T texts. `change` is the first
-    frame of another action, T where it goes on with the same.
+    `tokens` (T, N_q, H_d), `boxes` (T, 4), `actions` (T,) what it really does, `captions` T texts. `change` is
+    the first frame of another action, T where it goes on with the same.
     """
 
     tokens: Tensor
