@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from raypipe import __version__
 from raypipe.errors import UserError
@@ -15,6 +15,8 @@ from raypipe.weights_cli import add_weights_parser, run_weights
 
 if TYPE_CHECKING:
     from raypipe.config import RunConfig
+
+Config = TypeVar("Config")
 
 EXIT_DEAD_LETTERS = 3
 
@@ -96,17 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_script(
-    description: str | None, work: "Callable[[RunConfig], int]", arguments: Sequence[str] | None = None
+    description: str | None,
+    work: "Callable[[Config], int]",
+    arguments: Sequence[str] | None = None,
+    *,
+    load: "Callable[[str, Sequence[str]], Config] | None" = None,
 ) -> int:
     """Do `work` with the config that the command line names: the frame of the scripts in `jobs`.
 
-    They take `--config`, `--set` and `--debug`, and report mistakes, as the commands do.
+    They take `--config`, `--set` and `--debug`, and report mistakes, as the commands do. `load` makes the config of
+    the file and its overrides; without it, it is a run's.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_config(parser)
     _add_debug(parser)
     options = parser.parse_args(arguments)
-    return _guarded(partial(_work_with_config, work, options), is_debugging=options.debug)
+    return _guarded(partial(_work_with_config, work, options, load), is_debugging=options.debug)
 
 
 def do_step(name: str, config: "RunConfig", *, retry_dead: bool = False) -> int:
@@ -142,7 +149,11 @@ def _dispatch(options: argparse.Namespace) -> int:
     return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
 
 
-def _work_with_config(work: "Callable[[RunConfig], int]", options: argparse.Namespace) -> int:
+def _work_with_config(
+    work: "Callable[[Any], int]",
+    options: argparse.Namespace,
+    load: "Callable[[str, Sequence[str]], Any] | None" = None,
+) -> int:
     if not options.config:
         command = getattr(options, "command", "the script")
         wanted = "--config FILE" + (", or --scores FILE --labels FILE" if command == "evaluate" else "")
@@ -151,7 +162,7 @@ def _work_with_config(work: "Callable[[RunConfig], int]", options: argparse.Name
         raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
     from raypipe.config import load_config
 
-    return work(load_config(options.config, options.overrides))
+    return work((load or load_config)(options.config, options.overrides))
 
 
 def _evaluate_files(options: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def convert_lavis(
     where = f"{qformer} and {vit}" if vit else str(qformer)
     translation = translate_lavis(state, replace(sizes, can_caption=True), where, vit_state)
     words, word_note = _words(vocab, qformer.parent / VOCAB_FILE, sizes)
-    return _write(out, translation, words, [path for path in (qformer, vit) if path], [*notes, word_note])
+    return write_folder(out, translation, words, [path for path in (qformer, vit) if path], [*notes, word_note])
 
 
 def convert_huggingface(folder: Path, out: Path, *, vocab: Path | None = None) -> list[str]:
@@ -86,7 +86,7 @@ def convert_huggingface(folder: Path, out: Path, *, vocab: Path | None = None) -
         if words
         else _words(vocab, folder / VOCAB_FILE, translation.config)
     )
-    return _write(out, translation, words, huggingface_files(folder), [note, NO_CAPTIONS])
+    return write_folder(out, translation, words, huggingface_files(folder), [note, NO_CAPTIONS])
 
 
 def check(folder: Path) -> list[str]:
@@ -128,9 +128,13 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": digest}
 
 
-def _write(
+def write_folder(
     out: Path, translation: Translation, vocab: list[str] | None, sources: list[Path], notes: list[str]
 ) -> list[str]:
+    """Write a folder that `Blip2.load` reads, its manifest last, and return `notes` and lines that say what was done.
+
+    Raises UserError where `out` holds something else.
+    """
     partial = out / _PARTIAL
     # A folder with other things in it is not ours to write into.
     names_there = {path.name for path in out.iterdir()} - {_PARTIAL} if out.is_dir() else set()

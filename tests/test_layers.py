@@ -25,12 +25,22 @@ LAYERS = [
         "versions",
         "progress",
     },
-    {"stages", "evaluate", "training_data", "plots"},
+    {"stages", "evaluate", "training_data", "training_images", "plots"},
     {"config", "cluster", "catalog", "model_folders", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
-    {"workflow", "demo", "weights", "weights_yolo", "weights_fetch", "weights_verify", "weights_cli"},
+    {
+        "workflow",
+        "demo",
+        "weights",
+        "weights_yolo",
+        "weights_fetch",
+        "weights_verify",
+        "weights_cli",
+        "train_itam",
+        "train_itam_worker",
+    },
     {"cli"},
 ]
-KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "trainer", "score"}
+KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "train_itam_worker", "trainer", "score"}
 OPS_MAY_IMPORT = {"numpy", "scipy"}
 HEAVY = ("numpy", "pyarrow", "torch", "ray", "mlflow", "av", "sklearn", "scipy", "pandas", "matplotlib")
 

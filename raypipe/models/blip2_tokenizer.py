@@ -1,6 +1,8 @@
 """The text side's tokens: BERT WordPiece, lower case, with [DEC] added behind the vocabulary."""
 
-from collections.abc import Sequence
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +13,8 @@ from raypipe.errors import UserError
 from raypipe.models.blip2_config import Stage1Config
 
 START_TOKEN = "[DEC]"  # noqa: S105 - a token of text
+# BERT's special tokens, and which id of a config is whose.
+SPECIAL_IDS = {"[PAD]": "pad_id", "[UNK]": "unk_id", "[CLS]": "cls_id", "[SEP]": "sep_id", "[MASK]": "mask_id"}
 
 
 class SentenceTokenizer:
@@ -29,8 +33,7 @@ class SentenceTokenizer:
                 f"the vocabulary has {len(vocab)} word pieces, the model {config.vocab_size - 1} and {START_TOKEN} "
                 f"at {config.bos_id}"
             )
-        special = {"[PAD]": "pad_id", "[UNK]": "unk_id", "[CLS]": "cls_id", "[SEP]": "sep_id", "[MASK]": "mask_id"}
-        for token, name in special.items():
+        for token, name in SPECIAL_IDS.items():
             if ids.get(token) != getattr(config, name):
                 raise ValueError(f"{token} is at {ids.get(token)} in the vocabulary, {name} is {getattr(config, name)}")
         self._max_length = config.max_txt_len
@@ -61,6 +64,23 @@ class SentenceTokenizer:
             return []
         words: list[str] = self._tokenizer.batch_decode(ids_NL.tolist(), skip_special_tokens=True)
         return words
+
+
+def build_vocab(captions: Iterable[str], min_count: int) -> list[str]:
+    """Return word pieces for captions: special tokens, then characters, then words from the most frequent on.
+
+    Words that occur less than `min_count` times are spelled: the characters of all captions and of ASCII are pieces,
+    at the start of a word and inside one, so nothing that the captions are made of is unknown.
+    """
+    backend = BertTokenizer(vocab={token: index for index, token in enumerate(SPECIAL_IDS)}).backend_tokenizer
+    counts: Counter[str] = Counter()
+    for caption in captions:
+        words = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(caption))
+        counts.update(word for word, _ in words)
+    characters = sorted({*"".join(counts), *string.ascii_lowercase, *string.digits, *string.punctuation})
+    pieces = [*characters, *(f"##{character}" for character in characters)]
+    frequent = sorted((-count, word) for word, count in counts.items() if count >= min_count and len(word) > 1)
+    return [*SPECIAL_IDS, *pieces, *(word for _, word in frequent)]
 
 
 def read_vocab(path: Path) -> list[str]:

@@ -1,0 +1,282 @@
+"""What one Ray Train worker does to train the image-text alignment module (Appendix E)."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from raypipe.datasets.coco_captions import CaptionSet
+from raypipe.models.augment import augment
+from raypipe.models.blip2 import Blip2
+from raypipe.models.blip2_config import Stage1Config
+from raypipe.models.blip2_losses import TEMPERATURE_RANGE, Pairs, Stage1Objective
+from raypipe.models.blip2_metrics import alignment_metrics
+from raypipe.models.blip2_preprocess import normalise
+from raypipe.models.blip2_tokenizer import SentenceTokenizer
+from raypipe.train_itam import (
+    MIN_IMAGES,
+    STATE_FILE,
+    TEMPERATURE,
+    TRAINED_FILE,
+    UNREADABLE_NAMED,
+    ItamConfig,
+    ItamTrainConfig,
+    read_pairs,
+    start_from,
+)
+from raypipe.training_images import TrainingImages
+
+OPTIMIZER_FILE = "optimizer.pt"
+LOSSES = ("itc", "itm", "itg")
+MAX_GRADIENT_NORM = 1.0
+BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A worker's images, and the token ids and masks of all their captions, whose rows are `rows[position]`.
+
+    `numbers` are the images' places among those of all workers.
+    """
+
+    images: TrainingImages
+    ids: Tensor
+    mask: Tensor
+    rows: list[range]
+    numbers: range
+
+
+def train_loop(settings: dict[str, Any]) -> None:
+    """Train on one worker; rank 0 reports a checkpoint after each epoch, from which another attempt goes on.
+
+    Worker r of W has every W-th image from r on, shuffles them anew each epoch, and leaves out what fills no batch.
+    All that is random in an epoch is seeded by it, so a resumed training repeats an undisturbed one.
+    """
+    config = ItamConfig.model_validate(settings["config"])
+    sizes, train = Stage1Config(**settings["sizes"]), config.train
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    # Not all of the machine by default, as in `train_worker`.
+    half = max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size())
+    torch.set_num_threads(train.threads or half)
+    tokenizer = SentenceTokenizer(settings["vocab"], sizes)
+    fit, held_out = read_pairs(config.data)
+    share = _read_share(fit, rank, world, config.augment.stored_size(sizes.image_size), train, tokenizer)
+    pool = _read_pool(held_out, sizes.image_size, train) if rank == 0 else None
+    unreadable = _gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
+    steps = _least_over_workers(len(share.images.readable) // train.batch_size)
+    refused = _refusal(steps, train, pool, len(unreadable))
+    if refused:
+        _report({"epoch": 0}, {"refused": refused, "history": []}, None)
+        return
+
+    start = start_from(config.model, sizes, settings["vocab"], config.seed)
+    model = Blip2.from_weights(sizes, start.weights, "start")
+    model.tokenizer = tokenizer
+    objective = Stage1Objective(model, train_vision=config.model.trains_vit, dropout=train.dropout).to(device)
+    optimizer = make_optimizer(objective, train)
+    history: list[dict[str, float]] = []
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as directory:
+            history = _restore(Path(directory), objective, optimizer)
+    wrapped = ray.train.torch.prepare_model(objective)
+
+    for epoch in range(len(history), train.epochs):
+        means = _train_epoch(wrapped, objective, optimizer, share, config, (epoch, steps, rank), device)
+        history.append(means)
+        state = {
+            "refused": None,
+            "history": history,
+            "steps": steps * (epoch + 1),
+            "temperature": float(objective.temperature.detach()),
+            "unreadable": {"count": len(unreadable), "named": dict(sorted(unreadable.items())[:UNREADABLE_NAMED])},
+        }
+        if pool:
+            objective.eval()
+            with _autocast(train, device):
+                measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
+            history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
+        _report({"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1], state, (objective, optimizer))
+
+
+def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
+    """Return the rate of a step: rising evenly over the warm-up, then a half cosine from the peak towards 0."""
+    warmup = round(config.warmup_fraction * num_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+def make_optimizer(objective: Stage1Objective, config: ItamTrainConfig) -> torch.optim.AdamW:
+    """Return AdamW over what is trained; biases, norms and the temperature do not decay."""
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+
+
+def _read_share(
+    fit: CaptionSet, rank: int, world: int, size: int, config: ItamTrainConfig, tokenizer: SentenceTokenizer
+) -> _Share:
+    own = fit.images[rank::world]
+    images = TrainingImages([image.path for image in own], size, config.keep_image_bytes)
+    ids, mask = tokenizer.encode([caption for image in own for caption in image.captions])
+    ends = np.cumsum([len(image.captions) for image in own]).tolist()
+    rows = [range(end - len(image.captions), end) for end, image in zip(ends, own, strict=True)]
+    # As small as they can be kept: COCO has 600 thousand captions.
+    return _Share(images, ids.to(torch.int32), mask.to(torch.bool), rows, range(len(fit.images))[rank::world])
+
+
+def _read_pool(
+    held_out: CaptionSet, size: int, config: ItamTrainConfig
+) -> tuple[TrainingImages, list[tuple[str, ...]]]:
+    """Return the held-out images and, of those that can be read, the captions."""
+    images = TrainingImages([image.path for image in held_out.images], size, config.keep_image_bytes)
+    return images, [held_out.images[position].captions for position in images.readable]
+
+
+def _pixels(images: TrainingImages) -> Any:
+    return lambda start, stop: normalise(images.read(images.readable[start:stop]))
+
+
+def _refusal(steps: int, config: ItamTrainConfig, pool: Any, num_unreadable: int) -> str | None:
+    """Return why there is nothing to train with, known to all workers alike, or None."""
+    lost = f"; {num_unreadable} images could not be read" if num_unreadable else ""
+    refused = None
+    if steps == 0:
+        refused = (
+            f"train.batch_size: a worker has fewer readable images than the {config.batch_size} of a step{lost}; "
+            "lower train.batch_size or train.workers"
+        )
+    elif pool and len(pool[1]) < MIN_IMAGES:
+        refused = f"data: {len(pool[1])} held-out images can be read, {MIN_IMAGES} are needed to compare{lost}"
+    if dist.is_initialized():
+        box = [refused]
+        dist.broadcast_object_list(box)
+        refused = box[0]
+    return refused
+
+
+def _train_epoch(
+    wrapped: torch.nn.Module,
+    objective: Stage1Objective,
+    optimizer: torch.optim.Optimizer,
+    share: _Share,
+    config: ItamConfig,
+    place: tuple[int, int, int],
+    device: torch.device,
+) -> dict[str, float]:
+    """Go through the worker's images once; return the mean losses over all workers, and the temperature."""
+    epoch, steps, rank = place
+    train, size = config.train, objective.model.config.image_size
+    objective.train()
+    seed = (config.seed * 1_000_003 + epoch) * 1_009 + rank
+    torch.manual_seed(seed)
+    totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
+    for step, (images, batch) in enumerate(_batches(share, train.batch_size, steps, seed)):
+        pixels = normalise(augment(images.to(device), size, config.augment, torch.default_generator))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(epoch * steps + step, train.epochs * steps, train)
+        pairs = Pairs(pixels, *(tensor.to(device) for tensor in batch))
+        with _autocast(train, device):
+            losses = wrapped(pairs)
+            loss = sum(losses[name] for name in LOSSES)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), MAX_GRADIENT_NORM)
+        optimizer.step()
+        with torch.no_grad():
+            objective.temperature.clamp_(*TEMPERATURE_RANGE)
+        totals += torch.stack([losses[name].detach().double() for name in LOSSES])
+    if dist.is_initialized():
+        dist.all_reduce(totals)
+        totals /= dist.get_world_size()
+    means = dict(zip(LOSSES, (totals / steps).tolist(), strict=True))
+    if not all(math.isfinite(value) for value in means.values()):
+        raise FloatingPointError(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
+    return {"loss": sum(means.values())} | means | {"temperature": float(objective.temperature.detach())}
+
+
+def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Yield images, and ids, masks and image ids of batches; the next images are read while one is trained on."""
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(share.images.readable)[: steps * size].tolist()
+    rows = torch.tensor([generator.choice(share.rows[position]) for position in shuffled])
+    parts = [slice(start, start + size) for start in range(0, steps * size, size)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(share.images.read, shuffled[parts[0]])
+        for number, part in enumerate(parts):
+            images = coming.result()
+            if number + 1 < len(parts):
+                coming = reader.submit(share.images.read, shuffled[parts[number + 1]])
+            chosen = rows[part]
+            numbers = torch.tensor([share.numbers[position] for position in shuffled[part]])
+            yield images, (share.ids[chosen].long(), share.mask[chosen].long(), numbers)
+
+
+def _autocast(config: ItamTrainConfig, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _report(metrics: dict[str, Any], state: dict[str, Any], trained: Any) -> None:
+    """Report an epoch; rank 0 with a checkpoint of the state and, if there is one, of what is trained."""
+    if ray.train.get_context().get_world_rank() != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / STATE_FILE).write_text(json.dumps(state))
+        if trained:
+            objective, optimizer = trained
+            named = {
+                name.removeprefix("model."): parameter.detach().cpu().contiguous()
+                for name, parameter in objective.named_parameters()
+                if parameter.requires_grad
+            }
+            save_file(named, Path(directory) / TRAINED_FILE)
+            torch.save(optimizer.state_dict(), Path(directory) / OPTIMIZER_FILE)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
+
+
+def _restore(directory: Path, objective: Stage1Objective, optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+    """Load what `_report` wrote and return the history so far; of a training that was refused there is none."""
+    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
+    if history:
+        saved = load_file(directory / TRAINED_FILE)
+        for name, parameter in objective.named_parameters():
+            if parameter.requires_grad:
+                parameter.data.copy_(saved[name.removeprefix("model.")])
+        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, weights_only=True))
+    return history
+
+
+def _gathered(own: dict[str, str]) -> dict[str, str]:
+    """Return what all workers have."""
+    if not dist.is_initialized():
+        return own
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, own)
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _least_over_workers(count: int) -> int:
+    if not dist.is_initialized():
+        return count
+    least = torch.tensor(count, device=ray.train.torch.get_device())
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    return int(least)
