@@ -21,7 +21,7 @@ from raypipe.datasets.coco_captions import CaptionSet, read_captions, split_imag
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
 from raypipe.models.augment import AugmentConfig
-from raypipe.models.blip2_config import CLIP_VIT_L, EVA_VIT_G, Stage1Config, read_config
+from raypipe.models.blip2_config import Stage1Config, read_config
 from raypipe.models.blip2_init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2_tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.storage import RunFolder
@@ -73,7 +73,7 @@ class VitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["eva_clip_g", "clip_L"] = Field(EVA_VIT_G, description=f"kind of blocks: {EVA_VIT_G}, {CLIP_VIT_L}")
+    kind: Literal["eva_clip_g", "clip_L"] = Field("eva_clip_g", description="kind of blocks")
     image_size: int = Field(ge=1)
     patch_size: int = Field(ge=1)
     width: int = Field(ge=1)

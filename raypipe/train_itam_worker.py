@@ -29,7 +29,6 @@ from raypipe.models.blip2_tokenizer import SentenceTokenizer
 from raypipe.train_itam import (
     MIN_IMAGES,
     STATE_FILE,
-    TEMPERATURE,
     TRAINED_FILE,
     UNREADABLE_NAMED,
     ItamConfig,

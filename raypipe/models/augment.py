@@ -123,4 +123,5 @@ def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     mean = (images * luma).sum(dim=1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     images = mean + (images - mean) * contrast
     grey = (images * luma).sum(dim=1, keepdim=True)
-    return grey + (images - grey) * saturation
+    jittered: Tensor = grey + (images - grey) * saturation
+    return jittered
