@@ -31,7 +31,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), {"train/0": 100, "train/1": 20, "test/0": 80})
+    return write_data(tmp_path_factory.mktemp("data"), {"train/0": 120, "train/1": 20, "test/0": 60})
 
 
 def spatial_config(root, output, weights, **changes):
@@ -55,6 +55,7 @@ def test_layout_and_actors_change_nothing(cluster, tmp_path, data, weights):
         assert not result.dead
         assert {"encode", "caption", "attend"} <= set(result.seconds)
         found[name] = contents(tmp_path / name)
+    # The longest video is cut in two.
     assert len(found["fused"]) == 4
     assert found["fused"] == found["two"] == found["staged"]
 

@@ -1,7 +1,8 @@
 """The one place that imports Ultralytics, told first to stay off the network and to keep quiet.
 
 Left alone it downloads weights that it does not find, installs packages that it misses, looks for updates, reports
-events, and writes a settings file into the user's home. What is imported from here does none of that.
+events, writes a settings file into the user's home, and puts a function of its own in the place of Pillow's
+`Image.open`. What is imported from here does none of that.
 """
 
 import atexit
@@ -9,9 +10,13 @@ import os
 import shutil
 import tempfile
 
+from PIL import Image
+
 _settings = tempfile.mkdtemp(prefix="raypipe-ultralytics-")
 atexit.register(shutil.rmtree, _settings, ignore_errors=True)
 os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", YOLO_CONFIG_DIR=_settings)
+
+_image_open = Image.open
 
 # NMS takes torchvision's kernel where torchvision was imported before, and its own where not: always the former.
 import torchvision  # noqa: E402, F401
@@ -27,6 +32,8 @@ from ultralytics.utils import ROOT as ULTRALYTICS_FOLDER  # noqa: E402
 from ultralytics.utils import YAML, IterableSimpleNamespace  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.ops import scale_boxes  # noqa: E402
+
+Image.open = _image_open
 
 __all__ = [
     "BOTSORT",

@@ -3,6 +3,7 @@ import socket
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from raypipe.errors import UserError
 from raypipe.models.yolo import YoloDetector
@@ -15,6 +16,14 @@ SIZE = (120, 90)
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return save_pt(tiny_yolo(), tmp_path_factory.mktemp("yolo") / "tiny.pt")
+
+
+@pytest.fixture
+def same_threads():
+    """`predict` sets how many threads there are, on which the last bits depend: ours runs after it."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 def load(path, **options):
@@ -43,17 +52,17 @@ def same(first, second):
         ("yolov3-tiny.yaml", {"min_confidence": 0.01}),
     ],
 )
-def test_boxes_are_those_of_ultralytics_predict(tmp_path, architecture, options):
+def test_boxes_are_those_of_ultralytics_predict(tmp_path, same_threads, architecture, options):
     from ultralytics import YOLO
 
     checkpoint = save_pt(tiny_yolo(architecture), tmp_path / "tiny.pt")
-    found = load(checkpoint, **options)(FRAMES, SIZE)
     reference = YOLO(checkpoint)
     arguments = {"imgsz": options.get("image_size", 160), "conf": options.get("min_confidence", 0.25)}
     arguments |= {"iou": options.get("max_overlap", 0.7), "verbose": False, "device": "cpu"}
     arguments["classes"] = [0, 2] if "classes" in options else None
-    for number, frame in enumerate(FRAMES):
-        (expected,) = reference.predict(np.ascontiguousarray(frame[..., ::-1]), **arguments)
+    predicted = [reference.predict(np.ascontiguousarray(frame[..., ::-1]), **arguments)[0] for frame in FRAMES]
+    found = load(checkpoint, **options)(FRAMES, SIZE)
+    for number, expected in enumerate(predicted):
         here = found.frame_offset == number
         assert here.sum() == len(expected.boxes) > 0
         np.testing.assert_array_equal(found.boxes[here], expected.boxes.xyxy.numpy())
@@ -78,6 +87,11 @@ def test_boxes_are_in_pixels_of_the_source(detector):
     assert (source.boxes <= [480, 180, 480, 180]).all()
     assert (np.diff(source.frame_offset) >= 0).all()
     assert source.confidence.min() > 0.25
+
+
+def test_pillow_stays_as_it_is(detector):
+    # Ultralytics puts its own in place, which wants to install a plugin for what is no image.
+    assert Image.open.__module__ == "PIL.Image"
 
 
 def test_no_frames_and_frames_without_boxes(checkpoint):
