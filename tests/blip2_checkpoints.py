@@ -48,12 +48,12 @@ def random_pixels(count: int, config: Stage1Config = TINY, seed: int = 1) -> tor
     return torch.randn((count, 3, config.image_size, config.image_size), generator=generator)
 
 
-def lavis_state(config: Stage1Config = TINY, seed: int = 0) -> dict[str, torch.Tensor]:
+def lavis_state(config: Stage1Config = TINY, seed: int = 0, std: float = 0.1) -> dict[str, torch.Tensor]:
     """Return a random state dict as LAVIS saves it, ViT inside."""
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     shapes = {name: tuple(tensor.shape) for name, tensor in Blip2.empty(config).state_dict().items()}
     state = {
-        key: 0.1 * torch.randn(source.shape_of(shapes[name]), generator=generator)
+        key: std * torch.from_numpy(rng.standard_normal(source.shape_of(shapes[name]), dtype=np.float32))
         for name, source in lavis_sources(config).items()
         for key in source.keys
     }

@@ -81,7 +81,7 @@ def test_a_spatial_run_trains_and_scores(cluster, tmp_path, data, weights):
         assert done.returncode == 0, done.stderr
         assert "micro-AUC" in done.stdout
         # Other models on the features that are there.
-        assert ("0 frames in" in done.stdout) == bool(more)
+        assert ("; 0 frames in" in done.stdout) == bool(more)
     results = yaml.safe_load((tmp_path / "run" / "results.json").read_text())
     stages = {name: row["share"] for name, row in results["timings"].items() if "share" in row}
     assert set(stages) == {"decode", "motion", "detect", "pool", "encode", "caption", "attend", "commit"}
