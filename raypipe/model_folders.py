@@ -1,6 +1,7 @@
 """The folders of model weights that a run names: are they there, do they fit, and are they still the same."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,19 +39,22 @@ def models_of(config: "RunConfig") -> dict[str, str]:
     if not any(name != "motion" for name in config.features.extracted):
         return {}
     blip2 = Path(str(config.weights.blip2))
-    _require_files("weights.blip2", blip2, "raypipe weights convert")
+    require_files("weights.blip2", blip2, "raypipe weights convert")
     read_config(blip2 / "config.json")
     found = {"weights.blip2": fingerprint(blip2)}
     if config.needs_sentences and config.sentence.memory != "off":
         from raypipe.models.questions import Questioner
 
         smm = Path(str(config.weights.smm))
-        _require_files("weights.smm", smm, "jobs/train_smm.py")
+        require_files("weights.smm", smm, "jobs/train_smm.py")
         found |= {"weights.smm": fingerprint(smm), "sentence.tagger": Questioner().tagger_name}
     return found
 
 
-def _require_files(key: str, folder: Path, made_by: str) -> None:
-    for name in ("config.json", "model.safetensors"):
+def require_files(
+    key: str, folder: Path, made_by: str, names: Sequence[str] = ("config.json", "model.safetensors")
+) -> None:
+    """Raise UserError, naming the config key, where a folder lacks a file."""
+    for name in names:
         if not (folder / name).is_file():
             raise UserError(f"{key}: {folder} holds no {name}; expected a folder that {made_by} wrote")

@@ -248,13 +248,17 @@ class RunFolder:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words which keys have another value now."""
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return ", ".join(f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in names)
+
+
 def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> None:
     """Raise UserError, naming the keys that differ, where the folder holds features of another config."""
     existing = folder.read_json("run.json")
     if existing is not None and existing.get("config_hash") != config_hash:
-        before = existing.get("feature_keys", {})
-        names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
-        changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
+        changes = differences(existing.get("feature_keys", {}), feature_keys)
         raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
 
 

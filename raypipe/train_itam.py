@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from raypipe.config import RayConfig
 from raypipe.config_file import absolute, digest, read_document, validate
-from raypipe.datasets.coco_captions import CaptionSet, read_captions, split_images
+from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
 from raypipe.models.augment import AugmentConfig
@@ -25,6 +25,7 @@ from raypipe.models.blip2_config import Stage1Config, read_config
 from raypipe.models.blip2_init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2_tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.storage import RunFolder
+from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs
 from raypipe.versions import versions
 
 if TYPE_CHECKING:
@@ -37,35 +38,7 @@ OUTPUT_FOLDER = "blip2"
 CARD_FILE = "card.json"
 # What a checkpoint holds beside the optimizer's state.
 TRAINED_FILE = "trained.safetensors"
-STATE_FILE = "state.json"
 TEMPERATURE = "temperature"
-MIN_IMAGES = 2
-# So many unreadable images are named in the card.
-UNREADABLE_NAMED = 100
-
-
-class PairsConfig(BaseModel):
-    """Which images and captions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    annotations: str = Field(min_length=1, description="captions in COCO's format, a path or URI")
-    images: str = Field(min_length=1, description="folder of the images, a path or URI")
-    held_out_annotations: str | None = Field(None, description="held-out captions; by default a share of the images")
-    held_out_images: str | None = Field(None, description="folder of the held-out images")
-    held_out_fraction: float = Field(0.05, gt=0, lt=1, description="share of the images that is held out")
-    max_held_out: int = Field(1000, ge=MIN_IMAGES, description="held-out images that are used, the first ones")
-
-    @model_validator(mode="after")
-    def _held_out_is_whole(self) -> Self:
-        if (self.held_out_annotations is None) != (self.held_out_images is None):
-            raise ValueError("held_out_annotations and held_out_images go together")
-        return self
-
-    @field_validator("annotations", "images", "held_out_annotations", "held_out_images")
-    @classmethod
-    def _is_absolute(cls, path: str | None) -> str | None:
-        return absolute(path) if path else path
 
 
 class VitConfig(BaseModel):
@@ -160,20 +133,6 @@ def load_itam_config(path: str | Path, overrides: Iterable[str] = ()) -> ItamCon
     return validate(ItamConfig, read_document(path, overrides, EXAMPLE), str(path))
 
 
-def read_pairs(config: PairsConfig) -> tuple[CaptionSet, CaptionSet]:
-    """Return what is trained on and what is held out. Raises UserError where there are fewer than two images."""
-    captions = read_captions(config.annotations, config.images)
-    if config.held_out_annotations and config.held_out_images:
-        fit, held_out = captions, read_captions(config.held_out_annotations, config.held_out_images)
-    else:
-        fit, held_out = split_images(captions, config.held_out_fraction)
-    if len(fit.images) < MIN_IMAGES:
-        raise UserError(
-            f"{config.annotations}: {len(fit.images)} image is left to train on; contrast needs {MIN_IMAGES} or more"
-        )
-    return fit, replace(held_out, images=held_out.images[: config.max_held_out])
-
-
 @dataclass(frozen=True)
 class Start:
     """Where training starts: the sizes, the word pieces, all weights, and the names of those that are new."""
@@ -229,28 +188,48 @@ def start_from(config: ItamModelConfig, sizes: Stage1Config, vocab: list[str], s
     return Start(sizes, vocab, weights, new)
 
 
-def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tuple[dict[str, Any], bool]:
+@dataclass(frozen=True)
+class ItamPlan:
+    """A training whose data and sizes are known to fit; `training_hash` names all that decides its result."""
+
+    config: ItamConfig
+    fit: CaptionSet
+    held_out: CaptionSet
+    sizes: Stage1Config
+    vocab: list[str]
+    training_hash: str
+
+
+def plan_itam(config: ItamConfig) -> ItamPlan:
+    """Read what is trained on and settle the sizes. Raises UserError for data and sizes that cannot be trained."""
+    fit, held_out = read_pairs(config.data)
+    sizes, vocab = plan_sizes(config.model, (caption for _, caption in fit.pairs))
+    return ItamPlan(config, fit, held_out, sizes, vocab, _training_hash(config, fit, held_out, sizes, vocab))
+
+
+def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[dict[str, Any], bool]:
     """Train, or find trained already; return the result's card and whether it was trained now.
 
-    The result is `<output>/blip2`. Raises UserError for data and sizes that cannot be trained.
+    The result is `<output>/blip2`. Raises UserError where the images turn out to be unreadable, or the cluster too
+    small.
     """
     from raypipe.cluster import connect
+    from raypipe.train_group import STATE_FILE
     from raypipe.train_itam_worker import train_loop
     from raypipe.trainer import run_training
 
+    config = plan.config
     folder = RunFolder(config.output)
-    fit, held_out = read_pairs(config.data)
-    sizes, vocab = plan_sizes(config.model, (caption for _, caption in fit.pairs))
-    name = _training_hash(config, fit, held_out, sizes, vocab)
     known = folder.read_json(f"{OUTPUT_FOLDER}/{CARD_FILE}")
-    if known is not None and known.get("training_hash") == name:
+    if known is not None and known.get("training_hash") == plan.training_hash:
         return known, False
     connect(config.ray)
     checkpoint = run_training(
         train_loop,
-        {"config": config.model_dump(), "sizes": asdict(sizes), "vocab": vocab},
+        {"config": config.model_dump(), "sizes": asdict(plan.sizes), "vocab": plan.vocab},
         folder=folder,
-        name=name,
+        name=plan.training_hash,
+        epochs=config.train.epochs,
         workers=config.train.workers,
         use_gpu=config.train.use_gpu,
         max_failures=config.train.max_failures,
@@ -260,10 +239,10 @@ def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tupl
         state = json.loads((Path(directory) / STATE_FILE).read_text())
         if state["refused"]:
             raise UserError(state["refused"])
-        start = start_from(config.model, sizes, vocab, config.seed)
+        start = start_from(config.model, plan.sizes, plan.vocab, config.seed)
         card = {
-            "training_hash": name,
-            "data": {"images": len(fit.images), "held_out": len(held_out.images), "read": fit.report()},
+            "training_hash": plan.training_hash,
+            "data": {"images": len(plan.fit.images), "held_out": len(plan.held_out.images), "read": plan.fit.report()},
             "unreadable": state["unreadable"],
             "started_from": config.model.start,
             "new_weights": start.new if config.model.start else "all",
@@ -272,7 +251,7 @@ def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tupl
             "metrics": state["history"][-1],
             "history": state["history"],
             "config": config.model_dump(),
-            "sizes": asdict(sizes),
+            "sizes": asdict(plan.sizes),
             "versions": versions(),
             "command": shlex.join(sys.argv),
         }
