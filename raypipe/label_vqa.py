@@ -129,13 +129,14 @@ def label_vqa(config: LabelVqaConfig, captions: CaptionSet | None = None) -> Lab
     require_files(
         "model.folder", model, "save_pretrained, or a download of a model such as Qwen2.5-VL,", ["config.json"]
     )
-    parts = plan_parts(captions or read_captions(config.annotations, config.images), config)
+    captions = captions or read_captions(config.annotations, config.images)
+    parts = plan_parts(captions, config)
     settings = config.model_dump(mode="json", include={"seed", "own_captions", "other_captions", "questions"})
     # The same labels, wherever they are computed.
     settings |= {
         "model": fingerprint(model),
         "model.precision": config.model.precision,
-        "annotations": digest([[part["image_ids"], part["captions"]] for part in parts]),
+        "annotations": digest([[image.image_id, image.captions] for image in captions.images]),
     }
     config_hash = digest(settings)
     _claim(folder, settings)

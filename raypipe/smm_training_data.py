@@ -113,7 +113,7 @@ def held_out_pairs(
         candidates = list(pool.asked[row])
         if labels is None:
             others = generator.choice(len(pool.described), min(HELD_OUT_OTHERS, len(pool.described)), replace=False)
-            candidates = candidates[:1] + [pool.asked[other][0] for other in others.tolist() if other != row]
+            candidates = list(dict.fromkeys(candidates[:1] + [pool.asked[other][0] for other in others.tolist()]))
         holds_M, known_M = (cells[0] for cells in targets_of([image], candidates, config, labels))
         for caption, is_true, is_known in zip(candidates, holds_M.tolist(), known_M.tolist(), strict=True):
             if is_known:
