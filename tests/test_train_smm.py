@@ -17,15 +17,12 @@ from raypipe.errors import UserError
 from raypipe.models.blip2 import Blip2
 from raypipe.models.state_machine import StateMachine
 from raypipe.smm_training_data import answers_of, encode_share, grid_batches, held_out_pairs
-from raypipe.stages.caption import load_state_machine
 from raypipe.storage import RunFolder
-from raypipe.train_itam import ItamConfig, plan_itam, train_itam
 from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
 from raypipe.training_pairs import read_pairs
-from tests.blip2_checkpoints import figure
 from tests.captioned_shapes import write_shapes
 from tests.spatial_weights import write_weights
-from tests.training_configs import itam_document, smm_document
+from tests.training_configs import smm_document
 
 JOBS = Path(__file__).parents[1] / "jobs"
 
@@ -251,24 +248,3 @@ def test_two_workers_train_together_on_labels_leaving_out_what_cannot_be_read(cl
     too_many = config_of(own, blip2, tmp_path / "refused", train={"batch_size": 79, "max_failures": 0})
     with pytest.raises(UserError, match=r"train.batch_size: .* fewer images than the 79 of a step; 1 images could not"):
         train_smm(plan_smm(too_many))
-
-
-@pytest.mark.slow
-def test_it_learns_whether_a_caption_holds_of_a_picture_it_has_not_seen(cluster, tmp_path):
-    """Issue: accuracy at least 0.90 on held-out pairs with N_SMM = 3, on tokens of a tiny trained BLIP-2."""
-    shapes = write_shapes(tmp_path / "shapes", 1500)
-    train = {"epochs": 8, "batch_size": 50, "learning_rate": 2e-3}
-    train_itam(plan_itam(validate(ItamConfig, itam_document(shapes, tmp_path / "itam", train=train), "test")))
-    blip2 = tmp_path / "itam" / "blip2"
-    train = {"epochs": 10, "batch_size": 64}
-    card, _ = train_smm(plan_smm(config_of(shapes, blip2, tmp_path / "smm", train=train)))
-    metrics = card["metrics"]
-    figure(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-    assert min(metrics["held_out_yes"], metrics["held_out_no"]) >= 0.9
-    # The linear machine of the equations as printed stays near chance on the same pairs.
-    printed = config_of(shapes, blip2, tmp_path / "printed", train=train, model={"variant": "printed"})
-    at_chance = train_smm(plan_smm(printed))[0]["metrics"]
-    figure(f"printed: held_out_accuracy {at_chance['held_out_accuracy']:.3f}")
-    assert at_chance["held_out_accuracy"] < 0.75
-    model = Blip2.load(blip2)
-    assert load_state_machine(str(tmp_path / "smm" / "smm"), model, str(blip2)).shape.hidden == model.config.hidden
