@@ -39,7 +39,7 @@ class LabelVqaConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the labels, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of the captions that are drawn")
     annotations: str = Field(min_length=1, description="captions in COCO's format, a path or URI")
     images: str = Field(min_length=1, description="folder of the images, a path or URI")
     model: VqaModelConfig

@@ -47,12 +47,12 @@ class VitConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["eva_clip_g", "clip_L"] = Field("eva_clip_g", description="kind of blocks")
-    image_size: int = Field(ge=1)
-    patch_size: int = Field(ge=1)
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    mlp_ratio: float = Field(4.0, gt=0)
+    image_size: int = Field(ge=1, description="pixels of a side")
+    patch_size: int = Field(ge=1, description="pixels of a patch's side")
+    width: int = Field(ge=1, description="V_d")
+    depth: int = Field(ge=1, description="blocks")
+    heads: int = Field(ge=1, description="heads of its attention")
+    mlp_ratio: float = Field(4.0, gt=0, description="width of its feed-forward layers over V_d")
 
 
 class ItamModelConfig(BaseModel):
@@ -63,13 +63,13 @@ class ItamModelConfig(BaseModel):
     start: str | None = Field(None, min_length=1, description="trained folder to start from; null: from nothing")
     structure: Literal["blip2", "str1", "str2", "str3"] | None = Field(None, description="layers and heads of Table 5")
     num_query: int | None = Field(None, ge=1, description="image tokens N_q; the paper has 32, 64, 128")
-    hidden: int | None = Field(None, ge=1)
-    layers: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
-    intermediate: int | None = Field(None, ge=1)
-    cross_attention_freq: int | None = Field(None, ge=1)
-    embed_dim: int | None = Field(None, ge=1)
-    max_txt_len: int | None = Field(None, ge=3)
+    hidden: int | None = Field(None, ge=1, description="width H_d of the Q-Former")
+    layers: int | None = Field(None, ge=1, description="layers of the Q-Former")
+    heads: int | None = Field(None, ge=1, description="heads of its attention")
+    intermediate: int | None = Field(None, ge=1, description="width of its feed-forward layers")
+    cross_attention_freq: int | None = Field(None, ge=1, description="every how many layers one looks at the image")
+    embed_dim: int | None = Field(None, ge=1, description="width of the contrastive space")
+    max_txt_len: int | None = Field(None, ge=3, description="tokens S_l of a sentence")
     vit: VitConfig | None = Field(None, description="image encoder to train from nothing; needed without start")
     train_vit: bool = Field(False, description="train the image encoder of start too; one from nothing always is")
     vocab: str | None = Field(None, min_length=1, description="auto (of the captions) or a vocab.txt; null: start's")
@@ -96,13 +96,13 @@ class ItamTrainConfig(BaseModel):
 
     epochs: int = Field(10, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="pairs per step and worker; contrast is over all workers")
-    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False, description="at its peak")
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
-    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="of matrices")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the Q-Former's residual branches")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
-    workers: int = Field(1, ge=1)
-    use_gpu: bool = False
+    workers: int = Field(1, ge=1, description="processes that train together")
+    use_gpu: bool = Field(False, description="a GPU for each worker")
     threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")
     keep_image_bytes: int = Field(8 << 30, ge=0, description="images that a worker keeps in memory; more are read anew")
     max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
@@ -114,7 +114,7 @@ class ItamConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
     data: PairsConfig
     model: ItamModelConfig
     augment: AugmentConfig = AugmentConfig()

@@ -89,8 +89,8 @@ class SmmTrainConfig(BaseModel):
     keep_token_bytes: int = Field(
         8 << 30, ge=0, description="tokens that a worker keeps in memory; more go to its disk"
     )
-    workers: int = Field(1, ge=1)
-    use_gpu: bool = False
+    workers: int = Field(1, ge=1, description="processes that train together")
+    use_gpu: bool = Field(False, description="a GPU for each worker")
     threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")
     max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
 
@@ -101,7 +101,7 @@ class SmmConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
     data: PairsConfig
     model: SmmModelConfig
     targets: SmmTargetsConfig = SmmTargetsConfig()

@@ -27,9 +27,9 @@ class VqaModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     folder: str = Field(min_length=1, description="folder of a vision-language model in transformers' format")
-    precision: Precision = "fp32"
+    precision: Precision = Field("fp32", description="fp32, bf16 or fp16")
     batch_size: int = Field(8, ge=1, description="questions at once on a GPU; halved where memory runs out")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the GPU where there is one")
 
     @field_validator("folder")
     @classmethod
