@@ -49,11 +49,13 @@ def _shown(folder: RunFolder, name: str, epochs: int) -> Iterator[None]:
 
         def look() -> None:
             seen = 0
-            while not is_over.wait(LOOK_EVERY_SECONDS):
+            is_last = False
+            while not is_last:
+                is_last = is_over.wait(LOOK_EVERY_SECONDS)
                 now = done()
-                advance(now - seen)
-                seen = now
-            advance(done() - seen)
+                if now > seen:
+                    advance(now - seen)
+                    seen = now
 
         looking = threading.Thread(target=look, daemon=True)
         looking.start()
