@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections import defaultdict
@@ -96,6 +97,10 @@ class RunFolder:
         """Return a path below the folder, in the form that `filesystem` takes."""
         return "/".join((self._located[1], *parts))
 
+    def name(self, *parts: str) -> str:
+        """Return a path below the folder as the user would write it, URI and all."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
     def feature_path(self, video_id: str, segment_index: int) -> str:
         """Return the path of a segment's committed features."""
         return self.path("features", escape(video_id), f"{segment_index:05d}.parquet")
@@ -147,16 +152,18 @@ class RunFolder:
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON document below the folder, or None where there is none.
 
-        Raises UserError where the file does not hold JSON.
+        Raises UserError where the file does not hold JSON, and where the store does not answer.
         """
         try:
             content = self.filesystem.cat_file(self.path(*name.split("/")))
         except FileNotFoundError:
             return None
+        except _store_errors() as error:
+            raise UserError(f"{self.name(name)} cannot be read ({_one_line(error)})") from error
         try:
             document: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise UserError(f"{self.path(name)} is damaged: {error}. Use another output.") from error
+            raise UserError(f"{self.name(name)} is damaged: {error}. Use another output.") from error
         return document
 
     def _segments_below(self, kind: str, suffix: str) -> dict[str, set[int]]:
@@ -236,8 +243,15 @@ class RunFolder:
                     temporary.unlink(missing_ok=True)
 
     def require_space(self, num_bytes: int) -> None:
-        """Raise UserError where a local folder's disk has less than `num_bytes` left."""
-        if self.is_local:
+        """Raise UserError where the folder cannot be written to, or a local one's disk has less left."""
+        if not self.is_local:
+            probe = self.path("tmp", uuid.uuid4().hex)
+            try:
+                self.filesystem.pipe_file(probe, b"")
+                self.filesystem.rm_file(probe)
+            except _store_errors() as error:
+                raise UserError(f"output: {self.root} cannot be written to ({_one_line(error)})") from error
+        else:
             folder = Path(self.path())
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +260,16 @@ class RunFolder:
             free = shutil.disk_usage(folder).free
             if free < num_bytes:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Return what a filesystem raises: OSErrors and, where it is S3's and nothing answers, its client's own."""
+    client = sys.modules.get("botocore.exceptions")
+    return (OSError, client.BotoCoreError) if client else (OSError,)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
