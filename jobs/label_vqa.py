@@ -24,8 +24,9 @@ def main(config: LabelVqaConfig) -> int:
         print(f"unreadable: {len(result.unreadable) - 5:,} more images")
     for letter in result.dead:
         print(f"dead: part {letter.segment_index}: {letter.message}")
-    print(f"labels: {read_labels(config.output).report()}")
-    print(f"result: {config.output}, for targets.labels of jobs/train_smm.py")
+    if len(result.dead) < result.num_parts:
+        print(f"labels: {read_labels(config.output).report()}")
+        print(f"result: {config.output}, for targets.labels of jobs/train_smm.py")
     return EXIT_DEAD_LETTERS if result.dead else 0
 
 

@@ -7,6 +7,7 @@ from raypipe.cli import run_script
 from raypipe.experiment import track, ui_command
 from raypipe.train_itam import ItamConfig, load_itam_config, plan_itam, train_itam
 
+COPY_FIRST = " (copy it to a folder that every node has)"
 TITLES = {
     "held_out_recall_image_to_text": "caption found by its image",
     "held_out_recall_text_to_image": "image found by its caption",
@@ -19,7 +20,7 @@ TITLES = {
 def main(config: ItamConfig) -> int:
     """Train, record it and say what came of it; return the exit code."""
     plan = plan_itam(config)
-    print(f"training data: {plan.fit.report()}; held out: {len(plan.held_out.images)} images", flush=True)
+    print(f"training data: {plan.fit.report()}\nheld out: {plan.held_out.report()}", flush=True)
     params = config.model_dump(mode="json")
     with track(config.tracking, config.output, "train_itam", params=params) as experiment:
         experiment.log_dataset(
@@ -32,7 +33,7 @@ def main(config: ItamConfig) -> int:
     told = "trained" if is_new else "was trained already"
     print(f"BLIP-2 stage 1: {told}, {card['steps']:,} steps, loss {figures['loss']:.3f}{lost}")
     print("on held-out images: " + ", ".join(f"{title} {figures[name]:.3f}" for name, title in TITLES.items()))
-    print(f"result: {config.output}/blip2, for weights.blip2 of a run")
+    print(f"result: {config.output}/blip2, for weights.blip2 of a run{COPY_FIRST if '://' in config.output else ''}")
     if experiment.tracking_uri:
         print(f"look at the training: {ui_command(experiment.tracking_uri)}")
     return 0

@@ -7,11 +7,13 @@ from raypipe.cli import run_script
 from raypipe.experiment import track, ui_command
 from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
 
+COPY_FIRST = " (copy it to a folder that every node has)"
+
 
 def main(config: SmmConfig) -> int:
     """Train, record it and say what came of it; return the exit code."""
     plan = plan_smm(config)
-    print(f"training data: {plan.fit.report()}; held out: {len(plan.held_out.images)} images", flush=True)
+    print(f"training data: {plan.fit.report()}\nheld out: {plan.held_out.report()}", flush=True)
     if plan.labels:
         print(f"labels: {plan.labels.report()}", flush=True)
     params = config.model_dump(mode="json")
@@ -28,8 +30,10 @@ def main(config: SmmConfig) -> int:
     parts = ", ".join(
         f"{word} {figures[f'held_out_{word}']:.3f}" for word in ("yes", "no") if f"held_out_{word}" in figures
     )
-    print(f"held-out pairs answered rightly: {figures['held_out_accuracy']:.3f} ({parts}; chance 0.5)")
-    print(f"result: {config.output}/smm, for weights.smm of a run")
+    accuracy = figures.get("held_out_accuracy")
+    told = "too few held-out images to say" if accuracy is None else f"{accuracy:.3f}"
+    print(f"held-out pairs answered rightly: {told} ({parts}; chance 0.5)")
+    print(f"result: {config.output}/smm, for weights.smm of a run{COPY_FIRST if '://' in config.output else ''}")
     if experiment.tracking_uri:
         print(f"look at the training: {ui_command(experiment.tracking_uri)}")
     return 0

@@ -20,6 +20,8 @@ from raypipe.datasets.coco_captions import CaptionSet, read_captions
 from raypipe.datasets.vqa_labels import LABELS_FOLDER
 from raypipe.errors import UserError
 from raypipe.model_folders import fingerprint, require_files
+from raypipe.models.questions import Questioner
+from raypipe.models.vlm import require_vlm
 from raypipe.pools import plan_pools
 from raypipe.progress import progress
 from raypipe.stages.label import AnswerQuestions, VqaModelConfig, part_path
@@ -126,15 +128,15 @@ def label_vqa(config: LabelVqaConfig, captions: CaptionSet | None = None) -> Lab
     folder = RunFolder(config.output)
     folder.require_space(MIN_FREE_BYTES)
     model = Path(config.model.folder)
-    require_files(
-        "model.folder", model, "save_pretrained, or a download of a model such as Qwen2.5-VL,", ["config.json"]
-    )
+    require_files("model.folder", model, "transformers' save_pretrained", ["config.json"])
+    require_vlm(model, "model.folder")
     captions = captions or read_captions(config.annotations, config.images)
     parts = plan_parts(captions, config)
     settings = config.model_dump(mode="json", include={"seed", "own_captions", "other_captions", "questions"})
     # The same labels, wherever they are computed.
     settings |= {
-        "model": fingerprint(model),
+        "model": fingerprint(model, [path.name for path in model.iterdir()]),
+        "tagger": Questioner(config.questions).tagger_name,
         "model.precision": config.model.precision,
         "annotations": digest([[image.image_id, image.captions] for image in captions.images]),
     }
@@ -173,6 +175,8 @@ def _run(
     result: LabelResult,
 ) -> None:
     have = ray.cluster_resources()
+    if config.model.device == "cuda" and not have.get("GPU"):
+        raise UserError("model.device: cuda, but the cluster has no GPU; use auto or cpu")
     uses_gpu = ["label"] if config.model.device != "cpu" else []
     (pool,) = plan_pools(
         ["label"],
@@ -181,7 +185,8 @@ def _run(
         num_rows=len(todo),
         num_cpus=have.get("CPU", 1.0),
         num_gpus=have.get("GPU", 0.0),
-        actors=config.ray.actors,
+        # Each holds a whole model: one on a machine without GPUs, unless there is known to be room for more.
+        actors=config.ray.actors or 1,
     )
     dataset = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
         LabelParts,

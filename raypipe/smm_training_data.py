@@ -2,10 +2,11 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,14 @@ from raypipe.datasets.coco_captions import CaptionedImage, CaptionSet
 from raypipe.datasets.vqa_labels import read_labels
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_preprocess import normalise
-from raypipe.models.smm_targets import Described, Labels, caption_targets, describe, label_targets
+from raypipe.models.smm_targets import (
+    Described,
+    Labels,
+    caption_targets,
+    describe,
+    grid_targets,
+    label_targets,
+)
 from raypipe.train_smm import SmmConfig
 from raypipe.training_images import image_batches
 
@@ -78,21 +86,33 @@ def encode_share(
     return Share(tokens[: len(kept)], described, asked), unreadable
 
 
+class Batch(NamedTuple):
+    """A step's image tokens, float16 (N, N_q, H_d), the questions, and which hold and are known, bool (N, N)."""
+
+    tokens: Tensor
+    questions: list[str]
+    holds: Tensor
+    known: Tensor
+
+
 def grid_batches(
-    share: Share, config: SmmConfig, labels: Labels | None, steps: int, seed: int
-) -> Iterator[tuple[Tensor, list[str], Tensor, Tensor]]:
-    """Yield image tokens, captions, which hold and which are known; the next batch is made during a step."""
+    share: Share, config: SmmConfig, labels: Labels | None, ask: Callable[[str], str], steps: int, seed: int
+) -> Iterator[Batch]:
+    """Yield batches of images, each with one of the captions to ask about; the next is made during a step."""
     generator = np.random.default_rng(seed)
     size = config.train.batch_size
     order = generator.permutation(len(share.described))[: steps * size]
     captions = [str(generator.choice(share.asked[position])) for position in order]
 
-    def make(step: int) -> tuple[Tensor, list[str], Tensor, Tensor]:
+    def make(step: int) -> Batch:
         part = slice(step * size, (step + 1) * size)
         chosen = order[part]
-        holds, known = targets_of([share.described[position] for position in chosen], captions[part], config, labels)
-        tokens = torch.from_numpy(share.tokens[chosen])
-        return tokens, captions[part], torch.from_numpy(holds), torch.from_numpy(known)
+        images = [share.described[position] for position in chosen]
+        holds, known = grid_targets(images, captions[part], config.targets.different_below, labels)
+        questions = [ask(caption) for caption in captions[part]]
+        return Batch(
+            torch.from_numpy(share.tokens[chosen]), questions, torch.from_numpy(holds), torch.from_numpy(known)
+        )
 
     with ThreadPoolExecutor(1) as maker:
         coming = maker.submit(make, 0)
@@ -103,30 +123,39 @@ def grid_batches(
             yield batch
 
 
-def held_out_pairs(
-    pool: Share, config: SmmConfig, labels: Labels | None
-) -> tuple[list[int], list[str], NDArray[np.bool_]]:
-    """Return pairs of a held-out image and a caption, and which hold: the labelled ones, or its own and others'."""
+class HeldOutPairs(NamedTuple):
+    """Pairs of an image, as its row of the pool, and a caption; and which of them hold, bool (P,)."""
+
+    rows: list[int]
+    captions: list[str]
+    holds: NDArray[np.bool_]
+
+
+def held_out_pairs(pool: Share, config: SmmConfig, labels: Labels | None) -> HeldOutPairs:
+    """Return the labelled pairs; without labels each image's first caption, and others' that do not hold of it."""
     rows, captions, holds = [], [], []
     generator = np.random.default_rng(config.seed)
     for row, image in enumerate(pool.described):
-        candidates = list(pool.asked[row])
-        if labels is None:
-            others = generator.choice(len(pool.described), min(HELD_OUT_OTHERS, len(pool.described)), replace=False)
-            candidates = list(dict.fromkeys(candidates[:1] + [pool.asked[other][0] for other in others.tolist()]))
-        holds_M, known_M = (cells[0] for cells in targets_of([image], candidates, config, labels))
-        for caption, is_true, is_known in zip(candidates, holds_M.tolist(), known_M.tolist(), strict=True):
-            if is_known:
-                rows.append(row)
-                captions.append(caption)
-                holds.append(is_true)
-    return rows, captions, np.array(holds, dtype=bool)
+        if labels is not None:
+            asked = list(pool.asked[row])
+            answers = label_targets([image], asked, labels)[0][0].tolist()
+        else:
+            others = (pool.asked[other][0] for other in generator.permutation(len(pool.described)).tolist())
+            asked = [pool.asked[row][0], *_which_do_not_hold(image, others, config.targets.different_below)]
+            answers = [True] + [False] * (len(asked) - 1)
+        rows += [row] * len(asked)
+        captions += asked
+        holds += answers
+    return HeldOutPairs(rows, captions, np.array(holds, dtype=bool))
 
 
-def targets_of(
-    images: Sequence[Described], captions: Sequence[str], config: SmmConfig, labels: Labels | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which captions hold of which images, and where that is known, both bool (images, captions)."""
-    if labels is not None:
-        return label_targets(images, captions, labels)
-    return caption_targets(images, captions, config.targets.different_below)
+def _which_do_not_hold(image: Described, captions: Iterable[str], different_below: float) -> list[str]:
+    """Return the first few captions that are known not to hold of an image."""
+    found: dict[str, None] = {}
+    for caption in captions:
+        (holds,), (known,) = (cells[0] for cells in caption_targets([image], [caption], different_below))
+        if known and not holds:
+            found[caption] = None
+        if len(found) == HELD_OUT_OTHERS:
+            break
+    return list(found)

@@ -149,6 +149,16 @@ class RunFolder:
         content = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         self.commit(self.path(*name.split("/")), content.encode())
 
+    def commit_files(self, source: Path, below: str, *, last: str) -> None:
+        """Commit the files of a local folder below this one; the one called `last` says that the others are whole.
+
+        It is taken away first, so that a start in between never takes new files for those that it told of.
+        """
+        if self.exists(below, last):
+            self.filesystem.rm_file(self.path(below, last))
+        for path in sorted(source.iterdir(), key=lambda path: (path.name == last, path.name)):
+            self.commit(self.path(below, path.name), path.read_bytes())
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON document below the folder, or None where there is none.
 

@@ -52,6 +52,11 @@ def mean_over_workers(totals: torch.Tensor) -> torch.Tensor:
     return totals
 
 
+def refuse(reason: str) -> None:
+    """Report, on every worker, why this training cannot go on; the driver tells the user. Nothing is tried again."""
+    report_epoch({}, {"refused": reason, "history": []}, None)
+
+
 def report_epoch(metrics: Mapping[str, Any], state: Mapping[str, Any], save: Callable[[Path], None] | None) -> None:
     """Report an epoch; rank 0 with a checkpoint of the state and of what `save` writes into its folder."""
     if ray.train.get_context().get_world_rank() != 0:

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raypipe.config import RayConfig
-from raypipe.config_file import absolute, digest, read_document, validate
+from raypipe.config_file import absolute, digest, local_folder, read_document, validate
 from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
+from raypipe.model_folders import fingerprint
 from raypipe.models.augment import AugmentConfig
 from raypipe.models.blip2_config import Stage1Config, read_config
 from raypipe.models.blip2_init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2_tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.storage import RunFolder
-from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs
+from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs, what_decides
 from raypipe.versions import versions
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class ItamModelConfig(BaseModel):
     train_vit: bool = Field(False, description="train the image encoder of start too; one from nothing always is")
     vocab: str | None = Field(None, min_length=1, description="auto (of the captions) or a vocab.txt; null: start's")
     min_word_count: int = Field(2, ge=1, description="auto: rarer words are spelled")
+
+    @field_validator("start")
+    @classmethod
+    def _is_on_this_machine(cls, path: str | None) -> str | None:
+        return local_folder(path) if path else path
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> Self:
@@ -242,7 +248,7 @@ def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[di
         start = start_from(config.model, plan.sizes, plan.vocab, config.seed)
         card = {
             "training_hash": plan.training_hash,
-            "data": {"images": len(plan.fit.images), "held_out": len(plan.held_out.images), "read": plan.fit.report()},
+            "data": {"read": plan.fit.report(), "held_out": plan.held_out.report()},
             "unreadable": state["unreadable"],
             "started_from": config.model.start,
             "new_weights": start.new if config.model.start else "all",
@@ -263,11 +269,11 @@ def _training_hash(
     config: ItamConfig, fit: CaptionSet, held_out: CaptionSet, sizes: Stage1Config, vocab: list[str]
 ) -> str:
     """Return the hash of all that decides the training: settings, sizes, captions, and the folder it starts from."""
-    settings = config.model_dump(include={"seed", "model", "augment", "train"})
-    manifest = Path(config.model.start or "") / "manifest.json"
-    lent = manifest.read_text(encoding="utf-8") if config.model.start and manifest.is_file() else None
+    settings = config.model_dump(include={"seed", "augment", "train", "model"})
+    settings["train"] = what_decides(settings["train"])
+    start = settings["model"].pop("start")
     pairs = [[image.path, *image.captions] for part in (fit, held_out) for image in part.images]
-    return digest([settings, asdict(sizes), vocab, len(fit.images), pairs, lent])
+    return digest([settings, asdict(sizes), vocab, len(fit.images), pairs, start and fingerprint(Path(start))])
 
 
 def _write_result(folder: RunFolder, start: Start, trained: Path, card: dict[str, Any]) -> None:
@@ -275,12 +281,12 @@ def _write_result(folder: RunFolder, start: Start, trained: Path, card: dict[str
     from safetensors.torch import load_file
 
     from raypipe.models.blip2_weights import Translation
-    from raypipe.weights import MANIFEST_FILE, write_folder
+    from raypipe.weights import write_folder
 
     weights = start.weights | {name: tensor for name, tensor in load_file(trained).items() if name != TEMPERATURE}
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / OUTPUT_FOLDER
         write_folder(out, Translation(start.sizes, weights), start.vocab, [], [])
-        for path in sorted(out.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
-            folder.commit(folder.path(OUTPUT_FOLDER, path.name), path.read_bytes())
-    folder.commit_json(f"{OUTPUT_FOLDER}/{CARD_FILE}", card)
+        # The card is written last of all, beside them.
+        (out / CARD_FILE).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        folder.commit_files(out, OUTPUT_FOLDER, last=CARD_FILE)

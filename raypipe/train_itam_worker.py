@@ -30,6 +30,7 @@ from raypipe.train_group import (
     gathered,
     least_over_workers,
     mean_over_workers,
+    refuse,
     report_epoch,
     said_by_first,
 )
@@ -83,7 +84,7 @@ def train_loop(settings: dict[str, Any]) -> None:
     steps = least_over_workers(len(share.images.readable) // train.batch_size)
     refused = _refusal(steps, train, pool, len(unreadable))
     if refused:
-        report_epoch({"epoch": 0}, {"refused": refused, "history": []}, None)
+        refuse(refused)
         return
 
     start = start_from(config.model, sizes, settings["vocab"], config.seed)
@@ -100,6 +101,9 @@ def train_loop(settings: dict[str, Any]) -> None:
 
     for epoch in range(len(history), train.epochs):
         means = _train_epoch(wrapped, objective, optimizer, share, config, (epoch, steps, rank), device)
+        if not all(math.isfinite(value) for value in means.values()):
+            refuse(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
+            return
         history.append(means)
         state = {
             "refused": None,
@@ -205,8 +209,6 @@ def _train_epoch(
             objective.temperature.clamp_(*TEMPERATURE_RANGE)
         totals += torch.stack([losses[name].detach().double() for name in LOSSES])
     means = dict(zip(LOSSES, (mean_over_workers(totals) / steps).tolist(), strict=True))
-    if not all(math.isfinite(value) for value in means.values()):
-        raise FloatingPointError(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
     return {"loss": sum(means.values())} | means | {"temperature": float(objective.temperature.detach())}
 
 
@@ -249,5 +251,5 @@ def _restore(directory: Path, objective: Stage1Objective, optimizer: torch.optim
         for name, parameter in objective.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(saved[name.removeprefix("model.")])
-        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, weights_only=True))
+        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
     return history

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raypipe.config import RayConfig
-from raypipe.config_file import absolute, digest, read_document, validate
+from raypipe.config_file import absolute, digest, local_folder, read_document, validate
 from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.datasets.vqa_labels import VqaLabels, read_labels
 from raypipe.errors import UserError
@@ -25,7 +25,7 @@ from raypipe.experiment import TrackingConfig
 from raypipe.model_folders import fingerprint, require_files
 from raypipe.models.blip2_config import Precision, Stage1Config, read_config
 from raypipe.storage import RunFolder
-from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs
+from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs, what_decides
 from raypipe.versions import versions
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class SmmModelConfig(BaseModel):
 
     @field_validator("blip2")
     @classmethod
-    def _is_absolute(cls, path: str) -> str:
-        return absolute(path)
+    def _is_on_this_machine(cls, path: str) -> str:
+        return local_folder(path)
 
 
 class SmmTargetsConfig(BaseModel):
@@ -76,13 +76,13 @@ class SmmTargetsConfig(BaseModel):
 
 
 class SmmTrainConfig(BaseModel):
-    """How it is trained: Adam, its rate decaying from epoch to epoch (Section 4.1)."""
+    """How it is trained: the paper's rate, decaying from epoch to epoch (Section 4.1), by Adam, which is our choice."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(20, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="B_s of the B_s x B_s grid, per worker")
-    learning_rate: float = Field(5e-5, gt=0, allow_inf_nan=False, description="the paper's; few images need more")
+    learning_rate: float = Field(5e-5, gt=0, allow_inf_nan=False, description="at the start; the paper's")
     decay: float = Field(0.99, gt=0, le=1, description="factor of the rate from one epoch to the next")
     precision: Precision = Field("fp32", description="of the frozen BLIP-2; the state machine is fp32")
     encode_batch_size: int = Field(64, ge=1, description="images at once through BLIP-2, whose tokens are then kept")
@@ -114,6 +114,11 @@ class SmmConfig(BaseModel):
     def _output_is_absolute(cls, output: str) -> str:
         return absolute(output)
 
+    @property
+    def labels_held_out(self) -> bool:
+        """Whether the labels are of the held-out images too: only ids of the same annotations mean the same images."""
+        return self.targets.labels is not None and self.data.held_out_annotations is None
+
 
 def load_smm_config(path: str | Path, overrides: Iterable[str] = ()) -> SmmConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
@@ -129,6 +134,7 @@ class SmmPlan:
     held_out: CaptionSet
     labels: VqaLabels | None
     shape: "StateMachineShape"
+    tagger: str
     training_hash: str
 
 
@@ -136,6 +142,7 @@ def plan_smm(config: SmmConfig) -> SmmPlan:
     """Read what is trained on. Raises UserError for data, labels and weights that cannot be trained with."""
     from raypipe.models.blip2 import VOCAB_FILE
     from raypipe.models.blip2_tokenizer import SentenceTokenizer, read_vocab
+    from raypipe.models.questions import Questioner
     from raypipe.models.state_machine import StateMachineShape
 
     blip2 = Path(config.model.blip2)
@@ -156,31 +163,35 @@ def plan_smm(config: SmmConfig) -> SmmPlan:
     fit, held_out = read_pairs(config.data)
     labels = read_labels(config.targets.labels) if config.targets.labels else None
     if labels is not None:
-        require_labelled(labels, fit, held_out, str(config.targets.labels))
-    settings = config.model_dump(include={"seed", "targets", "train"}) | {"shape": asdict(shape)}
-    # How it is computed, not what.
-    for key in ("keep_token_bytes", "threads", "max_failures", "use_gpu"):
-        settings["train"].pop(key)
-    pairs = [[image.path, *image.captions] for part in (fit, held_out) for image in part.images]
+        require_labelled(labels, fit, "to train on", str(config.targets.labels))
+        if config.labels_held_out:
+            require_labelled(labels, held_out, "held out", str(config.targets.labels))
+    tagger = Questioner(config.targets.questions).tagger_name
+    settings = config.model_dump(include={"seed", "targets", "train"}) | {"shape": asdict(shape), "tagger": tagger}
+    settings["train"] = what_decides(settings["train"])
+    pairs = [[image.image_id, image.path, *image.captions] for part in (fit, held_out) for image in part.images]
     said = labels and [labels.image_ids, labels.captions, labels.answers.tolist()]
     name = digest([settings, config.model.initialisation, len(fit.images), pairs, said, fingerprint(blip2)])
-    return SmmPlan(config, fit, held_out, labels, shape, name)
+    return SmmPlan(config, fit, held_out, labels, shape, tagger, name)
 
 
-def require_labelled(labels: VqaLabels, fit: CaptionSet, held_out: CaptionSet, where: str) -> None:
-    """Raise UserError where too few images have labels, or where all of them say the same."""
-    labelled = set(labels.image_ids)
-    for part, name in ((fit, "to train on"), (held_out, "held out")):
-        known = {str(image.image_id) for image in part.images}
-        count = len(labelled & known)
-        if count < MIN_IMAGES:
-            raise UserError(
-                f"targets.labels: {where} has labels of {count} of the {len(known)} images {name}; "
-                f"{MIN_IMAGES} or more are needed. Are they of these annotations?"
-            )
-    if labels.answers.all() or not labels.answers.any():
-        word = "yes" if labels.answers.all() else "no"
-        raise UserError(f"targets.labels: every label of {where} says {word}; nothing can be learned from them")
+def require_labelled(labels: VqaLabels, part: CaptionSet, name: str, where: str) -> None:
+    """Raise UserError where too few of the images have labels, or where all labels of them say the same."""
+    known = {str(image.image_id) for image in part.images}
+    answers = [
+        answer for image_id, answer in zip(labels.image_ids, labels.answers.tolist(), strict=True) if image_id in known
+    ]
+    count = len(known & set(labels.image_ids))
+    if count < MIN_IMAGES:
+        raise UserError(
+            f"targets.labels: {where} has labels of {count} of the {len(known)} images {name}; "
+            f"{MIN_IMAGES} or more are needed. Are they of these annotations?"
+        )
+    if all(answers) or not any(answers):
+        word = "yes" if all(answers) else "no"
+        raise UserError(
+            f"targets.labels: every label that {where} has of the images {name} says {word}; both are needed"
+        )
 
 
 def train_smm(plan: SmmPlan, logger: "MetricLogger | None" = None) -> tuple[dict[str, Any], bool]:
@@ -216,10 +227,14 @@ def train_smm(plan: SmmPlan, logger: "MetricLogger | None" = None) -> tuple[dict
         state = json.loads((Path(directory) / STATE_FILE).read_text())
         if state["refused"]:
             raise UserError(state["refused"])
-        data = {"images": len(plan.fit.images), "held_out": len(plan.held_out.images), "read": plan.fit.report()}
         card = {
             "training_hash": plan.training_hash,
-            "data": data | {"labels": plan.labels and plan.labels.report()},
+            "data": {
+                "read": plan.fit.report(),
+                "held_out": plan.held_out.report(),
+                "labels": plan.labels and plan.labels.report(),
+            },
+            "tagger": plan.tagger,
             "unreadable": state["unreadable"],
             "blip2": {"folder": config.model.blip2, "fingerprint": fingerprint(Path(config.model.blip2))},
             "steps": state["steps"],
@@ -244,5 +259,4 @@ def _write_result(folder: RunFolder, shape: "StateMachineShape", trained: Path, 
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / OUTPUT_FOLDER
         machine.save(out, card)
-        for path in sorted(out.iterdir(), key=lambda path: path.name == CARD_FILE):
-            folder.commit(folder.path(OUTPUT_FOLDER, path.name), path.read_bytes())
+        folder.commit_files(out, OUTPUT_FOLDER, last=CARD_FILE)

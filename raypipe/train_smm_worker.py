@@ -4,7 +4,6 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from raypipe.models.blip2 import Blip2
 from raypipe.models.questions import Questioner
 from raypipe.models.smm_targets import GridObjective, Labels
 from raypipe.models.state_machine import StateMachine, StateMachineShape
-from raypipe.smm_training_data import Share, answers_of, encode_share, grid_batches, held_out_pairs
+from raypipe.smm_training_data import HeldOutPairs, Share, answers_of, encode_share, grid_batches, held_out_pairs
 from raypipe.train_group import (
     STATE_FILE,
     gathered,
     least_over_workers,
     mean_over_workers,
+    refuse,
     report_epoch,
     said_by_first,
 )
@@ -35,6 +35,8 @@ from raypipe.training_pairs import MIN_IMAGES, read_pairs
 
 OPTIMIZER_FILE = "optimizer.pt"
 TRAINED_FILE = "trained.safetensors"
+# Held-out pairs, and their questions, at once.
+EXAM_BATCH = 256
 
 
 def train_loop(settings: dict[str, Any]) -> None:
@@ -50,6 +52,9 @@ def train_loop(settings: dict[str, Any]) -> None:
     # Not all of the machine by default, as in `train_worker`.
     half = max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size())
     torch.set_num_threads(train.threads or half)
+    if len(_history(ray.train.get_checkpoint())) >= train.epochs:
+        # The death came after the last epoch: nothing is left to do.
+        return
     blip2 = Blip2.load(Path(config.model.blip2), device, train.precision)
     labels = answers_of(config)
     fit, held_out = read_pairs(config.data)
@@ -57,13 +62,14 @@ def train_loop(settings: dict[str, Any]) -> None:
         share, lost = encode_share(fit, rank, world, blip2, config, labels, Path(directory) / "fit")
         pool = None
         if rank == 0:
-            pool, lost_held_out = encode_share(held_out, 0, 1, blip2, config, labels, Path(directory) / "held_out")
+            known = labels if config.labels_held_out else None
+            pool, lost_held_out = encode_share(held_out, 0, 1, blip2, config, known, Path(directory) / "held_out")
             lost |= lost_held_out
         unreadable = gathered(lost)
         steps = least_over_workers(len(share.described) // train.batch_size)
         refused = said_by_first(_refusal(steps, config, pool, len(unreadable)))
         if refused:
-            report_epoch({"epoch": 0}, {"refused": refused, "history": []}, None)
+            refuse(refused)
             return
         # The text side is all that is needed from here on.
         del blip2.vision_model
@@ -88,7 +94,10 @@ def _train(
     objective = GridObjective(machine, *blip2.embed_sentences(["yes", "no"])).to(device)
     optimizer = torch.optim.Adam(objective.parameters(), lr=train.learning_rate)
     questioner = Questioner(config.targets.questions)
-    asked = held_out_pairs(pool, config, labels) if pool else None
+    exam = None
+    if pool:
+        pairs = held_out_pairs(pool, config, labels if config.labels_held_out else None)
+        exam = Exam(blip2, questioner, pool.tokens, pairs)
     history: list[dict[str, float]] = []
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
@@ -100,22 +109,24 @@ def _train(
             group["lr"] = train.learning_rate * train.decay**epoch
         total = torch.zeros((), dtype=torch.float64, device=device)
         seed = (config.seed * 1_000_003 + epoch) * 1_009 + rank
-        for tokens, captions, holds, known in grid_batches(share, config, labels, steps, seed):
-            question = blip2.encode_questions([questioner(caption) for caption in captions])
-            loss = wrapped(question, tokens.to(device).float(), holds.to(device), known.to(device))
+        for batch in grid_batches(share, config, labels, questioner, steps, seed):
+            question = blip2.encode_questions(batch.questions)
+            loss = wrapped(question, batch.tokens.to(device).float(), batch.holds.to(device), batch.known.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total += loss.detach().double()
         loss_mean = float(mean_over_workers(total)) / steps
         if not math.isfinite(loss_mean):
-            raise FloatingPointError(f"training diverged in epoch {epoch}: lower train.learning_rate")
+            refuse(f"training diverged in epoch {epoch}: lower train.learning_rate")
+            return
         history.append({"loss": loss_mean})
-        if pool and asked:
-            history[-1] |= held_out_accuracy(objective, blip2, questioner, pool.tokens, *asked)
+        if exam:
+            history[-1] |= exam.accuracy(objective)
         state = {
             "refused": None,
             "history": history,
+            "tagger": questioner.tagger_name,
             "steps": steps * (epoch + 1),
             "unreadable": unreadable_note(unreadable),
         }
@@ -123,34 +134,39 @@ def _train(
         report_epoch(report, state, partial(_save, machine, optimizer))
 
 
-@torch.no_grad()
-def held_out_accuracy(
-    objective: GridObjective,
-    blip2: Blip2,
-    questioner: Questioner,
-    tokens_NQD: NDArray[np.float16],
-    rows: Sequence[int],
-    captions: Sequence[str],
-    holds: NDArray[np.bool_],
-) -> dict[str, float]:
-    """Return the shares of pairs (row of the tokens, caption) that hold and that do not which are answered rightly.
+class Exam:
+    """Held-out pairs, whose distinct questions are encoded once and asked after every epoch."""
 
-    `held_out_accuracy` is the mean of the two, chance 0.5. What there is no pair of is left out.
-    """
-    machine, answers = objective.machine, []
-    for start in range(0, len(rows), 256):
-        part = slice(start, start + 256)
-        question = blip2.encode_questions([questioner(caption) for caption in captions[part]])
-        image = torch.from_numpy(tokens_NQD[np.asarray(rows[part])]).to(blip2.device).float()
-        logits = machine.logits(machine(question, image), objective.yes, objective.no)
-        answers.append((logits > 0).cpu().numpy())
-    is_right = np.concatenate(answers) == holds
-    shares = {
-        f"held_out_{word}": float(is_right[where].mean())
-        for word, where in (("yes", holds), ("no", ~holds))
-        if where.any()
-    }
-    return shares | {"held_out_accuracy": sum(shares.values()) / len(shares)}
+    def __init__(
+        self, blip2: Blip2, questioner: Questioner, tokens_NQD: NDArray[np.float16], pairs: HeldOutPairs
+    ) -> None:
+        place = {caption: number for number, caption in enumerate(dict.fromkeys(pairs.captions))}
+        questions = [questioner(caption) for caption in place]
+        starts = range(0, len(questions), EXAM_BATCH)
+        encoded = [blip2.encode_questions(questions[start : start + EXAM_BATCH]).half() for start in starts]
+        self.questions, self.place = torch.cat(encoded), torch.tensor([place[caption] for caption in pairs.captions])
+        self.tokens, self.pairs, self.device = tokens_NQD, pairs, blip2.device
+
+    @torch.no_grad()
+    def accuracy(self, objective: GridObjective) -> dict[str, float]:
+        """Return the shares of pairs that hold, and that do not, which are answered rightly.
+
+        `held_out_accuracy` is the mean of the two, chance 0.5; it is left out where one of them has no pair.
+        """
+        machine, answers = objective.machine, []
+        for start in range(0, len(self.place), EXAM_BATCH):
+            part = slice(start, start + EXAM_BATCH)
+            question = self.questions[self.place[part].to(self.questions.device)].float()
+            image = torch.from_numpy(self.tokens[np.asarray(self.pairs.rows[part])]).to(self.device).float()
+            logits = machine.logits(machine(question, image), objective.yes, objective.no)
+            answers.append((logits > 0).cpu().numpy())
+        is_right, holds = np.concatenate(answers) == self.pairs.holds, self.pairs.holds
+        shares = {
+            f"held_out_{word}": float(is_right[where].mean())
+            for word, where in (("yes", holds), ("no", ~holds))
+            if where.any()
+        }
+        return shares | ({"held_out_accuracy": sum(shares.values()) / 2} if len(shares) == 2 else {})
 
 
 def _refusal(steps: int, config: SmmConfig, pool: Share | None, num_unreadable: int) -> str | None:
@@ -176,8 +192,20 @@ def _save(machine: StateMachine, optimizer: torch.optim.Optimizer, directory: Pa
 
 def _restore(directory: Path, machine: StateMachine, optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
     """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
-    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
+    history = _read_history(directory)
     if history:
         machine.load_state_dict(load_file(directory / TRAINED_FILE))
-        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, weights_only=True))
+        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
+    return history
+
+
+def _history(checkpoint: Any) -> list[dict[str, float]]:
+    if checkpoint is None:
+        return []
+    with checkpoint.as_directory() as directory:
+        return _read_history(Path(directory))
+
+
+def _read_history(directory: Path) -> list[dict[str, float]]:
+    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
     return history

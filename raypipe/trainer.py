@@ -1,5 +1,6 @@
 """A training loop on Ray Train's workers: placed, checkpointed in the run folder, resumed, its epochs recorded."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from raypipe.progress import progress
 from raypipe.storage import RunFolder
 
 LOOK_EVERY_SECONDS = 1.0
+# In an object store, where a look is a request.
+LOOK_AWAY_EVERY_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]
@@ -31,10 +36,16 @@ class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
         """Record one epoch; the step is the epoch's number, also after a resume."""
         values = dict(metrics[0])
+        if "epoch" not in values:
+            return  # a refusal is no epoch
         epoch = int(values.pop("epoch"))
         if self.logger:
             self.logger(values, step=epoch)
-        self.folder.commit_json(_done_file(self.name), {"epochs": epoch + 1})
+        try:
+            self.folder.commit_json(_done_file(self.name), {"epochs": epoch + 1})
+        except OSError as error:
+            # It is only shown; the training itself is in the checkpoint.
+            logger.warning("the end of epoch %d could not be noted: %s", epoch, error)
 
 
 @contextmanager
@@ -51,8 +62,11 @@ def _shown(folder: RunFolder, name: str, epochs: int) -> Iterator[None]:
             seen = 0
             is_last = False
             while not is_last:
-                is_last = is_over.wait(LOOK_EVERY_SECONDS)
-                now = done()
+                is_last = is_over.wait(LOOK_EVERY_SECONDS if folder.is_local else LOOK_AWAY_EVERY_SECONDS)
+                try:
+                    now = done()
+                except UserError:
+                    now = seen  # the store does not answer; the training knows more of that
                 if now > seen:
                     advance(now - seen)
                     seen = now

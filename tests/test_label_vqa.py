@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 
 from jobs import label_vqa as job
 from raypipe import label_vqa as labelling
+from raypipe.cli import EXIT_DEAD_LETTERS
 from raypipe.config_file import validate
 from raypipe.datasets.coco_captions import read_captions
+from raypipe.datasets.vqa_labels import read_labels
 from raypipe.errors import UserError
-from raypipe.label_vqa import LabelVqaConfig, label_vqa, load_label_config, plan_parts
-from raypipe.storage import RunFolder
+from raypipe.label_vqa import LabelResult, LabelVqaConfig, label_vqa, load_label_config, plan_parts
+from raypipe.storage import DeadLetter, RunFolder
 from tests.captioned_shapes import write_shapes
 from tests.vlm_folder import write_tiny_qwen2_vl
 
@@ -94,7 +97,7 @@ def contents(output):
     return {path.name: path.read_bytes() for path in sorted((output / "labels").iterdir())}
 
 
-def test_labels_are_made_part_by_part_and_only_once(cluster, data, model, tmp_path, capsys):
+def test_labels_are_made_part_by_part_and_only_once(cluster, data, model, tmp_path):
     config = config_of(data, model, tmp_path / "out")
     result = label_vqa(config)
     assert (result.num_parts, result.num_done_before, result.dead) == (3, 0, [])
@@ -113,10 +116,34 @@ def test_labels_are_made_part_by_part_and_only_once(cluster, data, model, tmp_pa
     assert not (tmp_path / "out" / "attempts").exists() or not list((tmp_path / "out" / "attempts").iterdir())
     with pytest.raises(UserError, match=r"holds labels of another config: seed \(was 0, now 1\)"):
         label_vqa(config.model_copy(update={"seed": 1}))
-    # The job itself ends by telling that nothing of this can be used.
-    with pytest.raises(UserError, match="holds no label that can be used"):
-        job.main(config)
+    with pytest.raises(UserError, match=r"model.device: cuda, but the cluster has no GPU"):
+        label_vqa(config_of(data, model, tmp_path / "gpu", model={"folder": str(model), "device": "cuda"}))
+
+
+def test_the_job_tells_what_it_found_and_its_labels_can_be_trained_on(cluster, data, tmp_path, capsys):
+    model = write_tiny_qwen2_vl(tmp_path / "vlm", answers=True)
+    config = config_of(data, model, tmp_path / "out")
+    assert job.main(config) == 0
+    said = capsys.readouterr().out
+    asked = int(re.search(r"asked (\d+) questions: (\d+) yes, 0 answers say neither", said)[1])
+    assert f"{asked} labels" in said
+    assert "for targets.labels of jobs/train_smm.py" in said
+    labels = read_labels(config.output)
+    assert len(labels.answers) == asked
+    assert 0 < labels.answers.sum() < asked
+    assert job.main(config) == 0
     assert "3 of 3 parts were there already" in capsys.readouterr().out
+
+
+def test_the_job_tells_of_dead_parts_and_unreadable_images(monkeypatch, data, tmp_path, capsys):
+    letter = DeadLetter("labels", 0, "label", "crashed", "its process died 3 times", 3)
+    unreadable = {f"{number}.png": "why" for number in range(7)}
+    monkeypatch.setattr(job, "label_vqa", lambda config, captions: LabelResult(1, 0, 0, 0, 0, unreadable, [letter]))
+    assert job.main(config_of(data, "/model", tmp_path)) == EXIT_DEAD_LETTERS
+    lines = capsys.readouterr().out.splitlines()
+    assert "unreadable: 4.png: why" in lines
+    assert "unreadable: 2 more images" in lines
+    assert "dead: part 0: its process died 3 times" in lines
 
 
 class DieOnPart1(labelling.LabelParts):

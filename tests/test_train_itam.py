@@ -81,7 +81,8 @@ def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
     def name(output="a", **changes):
         return plan_itam(config_of(data, tmp_path / output, **changes)).training_hash
 
-    assert name() == name("b")
+    placed = {"max_failures": 9, "keep_image_bytes": 0, "threads": 2, "use_gpu": True}
+    assert name() == name("b") == name(train=placed)
     changed = ({"seed": 1}, {"train": {"learning_rate": 2e-3}}, {"model": {"num_query": 7}}, {"augment": {"flip": 0.5}})
     assert len({name(), *(name(**changes) for changes in changed)}) == 5
 

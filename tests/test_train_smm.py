@@ -14,11 +14,22 @@ from raypipe import train_smm_worker
 from raypipe.config_file import validate
 from raypipe.datasets.vqa_labels import LABEL, serialise_labels
 from raypipe.errors import UserError
+from raypipe.label_vqa import load_label_config
 from raypipe.models.blip2 import Blip2
-from raypipe.models.state_machine import StateMachine
-from raypipe.smm_training_data import answers_of, encode_share, grid_batches, held_out_pairs
+from raypipe.models.questions import Questioner
+from raypipe.models.smm_targets import GridObjective
+from raypipe.models.state_machine import StateMachine, StateMachineShape
+from raypipe.smm_training_data import (
+    HELD_OUT_OTHERS,
+    HeldOutPairs,
+    answers_of,
+    encode_share,
+    grid_batches,
+    held_out_pairs,
+)
 from raypipe.storage import RunFolder
 from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
+from raypipe.train_smm_worker import Exam
 from raypipe.training_pairs import read_pairs
 from tests.captioned_shapes import write_shapes
 from tests.spatial_weights import write_weights
@@ -101,8 +112,8 @@ def test_a_blip2_without_words_for_yes_and_no_is_refused(data, blip2, tmp_path):
     ("rows", "complaint"),
     [
         ([("900", "a red square", True), ("901", "a red square", False)], "labels of 0 of the .* to train on"),
-        ([(str(n), "a red square", True) for n in range(80)], "every label of .* says yes"),
-        ([(str(n), "a red square", False) for n in range(80)], "every label of .* says no"),
+        ([(str(n), "a red square", True) for n in range(80)], "every label that .* to train on says yes"),
+        ([(str(n), "a red square", False) for n in range(80)], "every label that .* to train on says no"),
     ],
 )
 def test_labels_that_teach_nothing_are_refused(data, blip2, tmp_path, rows, complaint):
@@ -147,34 +158,35 @@ def test_grids_pair_images_with_captions_and_know_what_holds(data, blip2, tmp_pa
     config = config_of(data, blip2, tmp_path)
     fit, _ = read_pairs(config.data)
     share, _ = encode_share(fit, 0, 1, Blip2.load(blip2), config, None, tmp_path / "tokens")
-    batches = list(grid_batches(share, config, None, 4, seed=3))
-    again = list(grid_batches(share, config, None, 4, seed=3))
-    assert [batch[1] for batch in batches] == [batch[1] for batch in again]
-    assert [batch[1] for batch in batches] != [batch[1] for batch in grid_batches(share, config, None, 4, seed=4)]
+    batches = list(grid_batches(share, config, None, str.upper, 4, seed=3))
+    again = list(grid_batches(share, config, None, str.upper, 4, seed=3))
+    others = list(grid_batches(share, config, None, str.upper, 4, seed=4))
+    assert [batch.questions for batch in batches] == [batch.questions for batch in again]
+    assert [batch.questions for batch in batches] != [batch.questions for batch in others]
     seen = Counter()
-    own = {image.captions[0]: image.image_id for image in fit.images}
-    for tokens, captions, holds, known in batches:
-        assert tokens.shape[0] == len(captions) == 16
+    own = {image.captions[0].upper(): image.image_id for image in fit.images}
+    for tokens, questions, holds, known in batches:
+        assert tokens.shape[0] == len(questions) == 16
         assert holds.diagonal().all()
         assert known.diagonal().all()
         assert (~holds & known).sum() > 16
         assert torch.equal(holds & known, holds)
-        seen.update(own[caption] for caption in captions)
+        seen.update(own[question] for question in questions)
     assert len(batches) == 4
     assert sum(seen.values()) == 64
 
 
-def test_labels_alone_say_what_is_asked_and_known(data, blip2, labels, tmp_path):
+def test_labels_say_what_is_asked_and_go_before_captions(data, blip2, labels, tmp_path):
     config = config_of(data, blip2, tmp_path, targets={"labels": labels})
     answers = answers_of(config)
     fit, held_out = read_pairs(config.data)
     share, _ = encode_share(fit, 0, 1, Blip2.load(blip2), config, answers, tmp_path / "tokens")
     assert {len(captions) for captions in share.asked} == {2}
-    _, captions, holds, known = next(grid_batches(share, config, answers, 1, seed=0))
-    # Half of what is drawn is wrong; only labelled cells are known.
-    assert known.diagonal().all()
-    assert 0 < holds.diagonal().sum() < 16
-    assert known.sum() < 2 * 16
+    batch = next(grid_batches(share, config, answers, str, 1, seed=0))
+    # Half of what is drawn is wrong, as the labels say; what they do not is filled from the captions.
+    assert batch.known.diagonal().all()
+    assert 0 < batch.holds.diagonal().sum() < 16
+    assert batch.known.sum() > 4 * 16
     pool, _ = encode_share(held_out, 0, 1, Blip2.load(blip2), config, answers, tmp_path / "pool")
     rows, captions, holds = held_out_pairs(pool, config, answers)
     assert len(rows) == len(captions) == 2 * len(held_out.images)
@@ -189,10 +201,54 @@ def test_held_out_pairs_are_own_and_other_captions(data, blip2, tmp_path):
     own = [held_out.images[row].captions[0] for row in rows]
     assert [caption == mine for caption, mine in zip(captions, own, strict=True)] == holds.tolist()
     assert holds.sum() == len(held_out.images)
-    assert (~holds).sum() > len(held_out.images)
+    # Of so few captions some images have fewer that differ enough.
+    per_image = np.bincount(np.array(rows)[~holds], minlength=len(held_out.images))
+    assert per_image.max() == HELD_OUT_OTHERS
+    assert per_image.min() >= 1
 
 
-def test_the_recipe_is_the_papers():
+def test_labels_are_not_of_held_out_images_of_other_annotations(data, blip2, labels, tmp_path):
+    """Both sets count their images from 0: the label of a training image says nothing of the held-out one."""
+    other = write_shapes(tmp_path / "other", 30, seed=9)
+    own = data | {"held_out_annotations": other["annotations"], "held_out_images": other["images"]}
+    document = smm_document(own, blip2, tmp_path / "out", targets={"labels": labels})
+    config = validate(SmmConfig, document, "test")
+    plan = plan_smm(config)
+    assert not config.labels_held_out
+    assert config_of(data, blip2, tmp_path, targets={"labels": labels}).labels_held_out
+    pool, _ = encode_share(plan.held_out, 0, 1, Blip2.load(blip2), config, None, tmp_path / "pool")
+    asked = held_out_pairs(pool, config, None).captions
+    assert set(asked) <= set(captions_of(other).values())
+
+
+def test_the_recipes_fit_together():
+    """What jobs/label_vqa.yaml labels is what jobs/train_smm.yaml trains on, and its held-out images need no labels."""
+    smm, vqa = load_smm_config(JOBS / "train_smm.yaml"), load_label_config(JOBS / "label_vqa.yaml")
+    assert (smm.data.annotations, smm.data.images) == (vqa.annotations, vqa.images)
+    assert smm.data.held_out_annotations is not None
+    assert not smm.labels_held_out
+
+
+@pytest.mark.parametrize(("holds", "figures"), [([True, True], {"held_out_yes"}), ([False, False], {"held_out_no"})])
+def test_one_side_alone_has_no_accuracy(blip2, holds, figures):
+    model = Blip2.load(blip2)
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(2, model.config.num_query, model.config.hidden)).astype(np.float16)
+    pairs = HeldOutPairs([0, 1], ["a man", "a bike"], np.array(holds))
+    exam = Exam(model, Questioner(), tokens, pairs)
+    shape = StateMachineShape(model.config.hidden, model.config.num_query, model.config.max_txt_len)
+    objective = GridObjective(StateMachine(shape), *model.embed_sentences(["yes", "no"]))
+    assert set(exam.accuracy(objective)) == figures
+    both = Exam(model, Questioner(), tokens, HeldOutPairs([0, 1], ["a man", "a bike"], np.array([True, False])))
+    assert set(both.accuracy(objective)) == {"held_out_yes", "held_out_no", "held_out_accuracy"}
+
+
+def test_weights_in_an_object_store_are_refused_with_what_to_do(data, tmp_path):
+    with pytest.raises(UserError, match=r"model.blip2: s3://b/w is a URI; .* copy it there first"):
+        config_of(data, "s3://b/w", tmp_path)
+
+
+def test_the_recipe_has_the_papers_numbers():
     config = load_smm_config(JOBS / "train_smm.yaml")
     assert (config.train.epochs, config.train.learning_rate, config.train.decay) == (20, 5e-5, 0.99)
     assert (config.model.num_machines, config.model.order, config.model.variant) == (3, 64, "gated")
@@ -245,6 +301,8 @@ def test_two_workers_train_together_on_labels_leaving_out_what_cannot_be_read(cl
     assert [Path(path).name for path in card["unreadable"]["named"]] == ["4.png"]
     assert "160 labels, 50.0% yes" in card["data"]["labels"]
     assert StateMachine.load(tmp_path / "out" / "smm").shape.num_machines == 3
-    too_many = config_of(own, blip2, tmp_path / "refused", train={"batch_size": 79, "max_failures": 0})
+    too_many = config_of(own, blip2, tmp_path / "refused", train={"batch_size": 79})
     with pytest.raises(UserError, match=r"train.batch_size: .* fewer images than the 79 of a step; 1 images could not"):
         train_smm(plan_smm(too_many))
+    with pytest.raises(UserError, match=r"training diverged in epoch \d: lower train.learning_rate"):
+        train_smm(plan_smm(config_of(own, blip2, tmp_path / "diverged", train={"learning_rate": 1e30})))

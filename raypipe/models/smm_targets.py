@@ -52,6 +52,17 @@ def label_targets(
     return holds, np.array([[answer is not None for answer in row] for row in said])
 
 
+def grid_targets(
+    images_N: Sequence[Described], captions_M: Sequence[str], different_below: float, labels: Labels | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return `label_targets` where there is a label, and `caption_targets` in all other cells."""
+    holds, known = caption_targets(images_N, captions_M, different_below)
+    if labels is None:
+        return holds, known
+    said, is_labelled = label_targets(images_N, captions_M, labels)
+    return np.where(is_labelled, said, holds), known | is_labelled
+
+
 class GridObjective(nn.Module):
     """Binary cross-entropy of p(yes) over the known cells of a batch's grid, yes and no weighing half each.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from raypipe.config_file import absolute
+from raypipe.config_file import local_folder
 from raypipe.datasets.vqa_labels import LABEL, LABELS_FOLDER, serialise_labels
 from raypipe.models.vlm import Image, Precision, VisionLanguageModel
 from raypipe.ops.vlm_answers import parse_yes_no
@@ -33,8 +33,8 @@ class VqaModelConfig(BaseModel):
 
     @field_validator("folder")
     @classmethod
-    def _is_absolute(cls, path: str) -> str:
-        return absolute(path)
+    def _is_on_this_machine(cls, path: str) -> str:
+        return local_folder(path)
 
 
 class AnswerQuestions:
@@ -63,7 +63,7 @@ class AnswerQuestions:
         unreadable: dict[str, str] = {}
         paths = list(dict.fromkeys(row["paths"]))
         for start in range(0, len(paths), PICTURES_AT_ONCE):
-            outcomes = {path: try_picture(path) for path in paths[start : start + PICTURES_AT_ONCE]}
+            outcomes = {path: self._look(path) for path in paths[start : start + PICTURES_AT_ONCE]}
             unreadable |= {path: outcome for path, outcome in outcomes.items() if isinstance(outcome, str)}
             pictures: dict[str, Image] = {
                 p: picture for p, picture in outcomes.items() if isinstance(picture, np.ndarray)
@@ -80,6 +80,11 @@ class AnswerQuestions:
             "unreadable_paths": list(unreadable),
             "unreadable_reasons": list(unreadable.values()),
         }
+
+    def _look(self, path: str) -> Image | str:
+        """Return a picture that the model can be shown, or the reason why there is none."""
+        picture = try_picture(path)
+        return picture if isinstance(picture, str) else self.model.why_unseeable(picture) or picture
 
     def _answers(self, row: dict[str, Any], pictures: dict[str, Image]) -> list[dict[str, Any]]:
         pairs = [

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from raypipe.models.smm_targets import GridObjective, caption_targets, describe, label_targets
+from raypipe.models.smm_targets import GridObjective, caption_targets, describe, grid_targets, label_targets
 from raypipe.models.state_machine import StateMachine, StateMachineShape
 
 SHAPE = StateMachineShape(hidden=12, num_query=3, max_text=4, order=6)
@@ -52,6 +52,16 @@ def test_targets_of_labels_by_hand():
     holds, known = label_targets(IMAGES, ["a man runs", "a dog runs"], labels)
     assert holds.tolist() == [[True, False], [False, True]]
     assert known.tolist() == [[True, True], [False, True]]
+
+
+def test_labels_go_before_captions():
+    labels = {("1", "a man runs in the park"): False, ("2", "a man runs in the park"): True}
+    captions = ["a man runs in the park", "The man is running."]
+    holds, known = grid_targets(IMAGES, captions, 0.6, labels)
+    assert holds.tolist() == [[False, True], [True, False]]
+    assert known.tolist() == [[True, True], [True, True]]
+    by_captions = caption_targets(IMAGES, captions, 0.6)
+    assert [cells.tolist() for cells in grid_targets(IMAGES, captions, 0.6, None)] == [c.tolist() for c in by_captions]
 
 
 @pytest.fixture

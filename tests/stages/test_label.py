@@ -22,6 +22,9 @@ class Sees:
         self.asked += questions
         return [self.answer(image, question) for image, question in zip(images, questions, strict=True)]
 
+    def why_unseeable(self, image):
+        return "too long" if image.shape[1] > 100 else None
+
     def answer(self, image, question):
         if "dog" in question:
             return "A dog is a four-legged animal."
@@ -72,6 +75,16 @@ def test_an_image_that_cannot_be_read_has_no_labels_and_a_reason(stage, tmp_path
     told = stage(row(pairs))
     assert (told["num_labels"], told["num_yes"], told["unreadable_paths"]) == (1, 1, [str(broken)])
     assert "UnidentifiedImageError" in told["unreadable_reasons"][0]
+
+
+def test_a_picture_that_the_model_cannot_be_shown_has_no_labels_and_a_reason(stage, tmp_path):
+    Image.new("RGB", (500, 2)).save(tmp_path / "long.png")
+    pairs = [
+        ("1", str(tmp_path / "long.png"), "a bright street"),
+        ("2", picture(tmp_path, "b.png", 9), "a dark street"),
+    ]
+    told = stage(row(pairs))
+    assert (told["num_labels"], told["unreadable_reasons"]) == (1, ["too long"])
 
 
 def test_pictures_are_read_a_few_at_a_time(stage, tmp_path):
