@@ -20,12 +20,12 @@ TEMPLATE = (
 )
 
 
-# What one that answers says, over and over.
+# What one that answers says.
 ANSWERS = ["Yes.", "No."]
 
 
 def write_tiny_qwen2_vl(folder, *, answers=False):
-    """Write the folder; with `answers` the model says yes of some questions and no of the others, else prose."""
+    """Write the folder; with `answers` the model says yes or no, over and over, else prose."""
     words = [*sorted(ByteLevel.alphabet()), *SPECIAL, *(ANSWERS if answers else [])]
     vocab = {token: number for number, token in enumerate(words)}
     tokenizer = Qwen2TokenizerFast(vocab=vocab, merges=[], additional_special_tokens=SPECIAL[1:])
