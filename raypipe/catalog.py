@@ -7,8 +7,9 @@ from typing import Any
 
 from raypipe.config import RunConfig
 from raypipe.config_file import digest
-from raypipe.datasets.folder import Interval, Listing, Video, read_folder
+from raypipe.datasets.folder import Interval, Listing, Video
 from raypipe.datasets.mot import boxes_path
+from raypipe.datasets.names import read_dataset
 from raypipe.errors import DataError, UserError
 from raypipe.ops.segments import Segment, decoded_size, plan_segments
 from raypipe.stages.motion import radius_frames
@@ -56,7 +57,7 @@ def list_videos(config: RunConfig) -> Listing:
 
     Raises UserError on an empty data set, wrong labels, and missing files of boxes.
     """
-    listing = read_folder(config.dataset.root)
+    listing = read_dataset(config.dataset)
     if config.detector.kind == "boxes":
         root = str(config.detector.boxes_root)
         boxes = RunFolder(root)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raypipe.config_file import absolute, digest, read_document, validate
+from raypipe.datasets.names import DatasetName
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
 from raypipe.schema import SPATIAL
@@ -36,7 +37,7 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Literal["folder"] = "folder"
+    name: DatasetName = "folder"
     root: str = Field(
         min_length=1, description="folder with train/ and test/, or with splits.csv; a path or an fsspec URI"
     )

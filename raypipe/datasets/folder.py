@@ -54,7 +54,11 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Video:
-    """A video of the data set: where it is and which split it belongs to."""
+    """A video of the data set: where it is and which split it belongs to.
+
+    `class_name` is the kind of anomaly that it shows ("normal" for none) and `scene` the camera or place, both empty
+    where the data set does not tell.
+    """
 
     video_id: str
     uri: str
@@ -62,6 +66,8 @@ class Video:
     num_bytes: int
     is_frames: bool
     boxes_bytes: int = 0
+    class_name: str = ""
+    scene: str = ""
 
 
 @dataclass(frozen=True)
