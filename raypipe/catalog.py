@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from raypipe.config import RunConfig
@@ -32,11 +32,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All videos of a run in the order of their ids, and their labels (None where the data set has none)."""
+    """All videos of a run in the order of their ids, and what the data set's listing says of them.
+
+    `labels`, `label_frames`, `label_source`, `num_ignored` and `notes` are those of `datasets.listing.Listing`.
+    """
 
     entries: tuple[Entry, ...]
     labels: dict[str, list[Interval]] | None
     num_ignored: int = 0
+    label_frames: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    label_source: str = ""
 
     def fingerprint(self) -> str:
         """Return a hash that changes when a video is added, removed, or has another split, size, length or boxes."""
@@ -50,6 +56,18 @@ class Catalogue:
     def damaged(self) -> dict[str, str]:
         """What is wrong with videos that can be used all the same, by video id."""
         return {e.video.video_id: e.index.damage for e in self.entries if e.index is not None and e.index.damage}
+
+
+def catalogue_of(entries: Iterable[Entry], listing: Listing) -> Catalogue:
+    """Return the catalogue of a listing whose videos were probed."""
+    return Catalogue(
+        tuple(entries),
+        listing.labels,
+        listing.num_ignored,
+        label_frames=listing.label_frames,
+        notes=listing.notes,
+        label_source=listing.label_source,
+    )
 
 
 def list_videos(config: RunConfig) -> Listing:

@@ -32,7 +32,7 @@ def test_defaults_are_the_papers():
         # Unknown keys: what was meant, and what there is.
         (
             "dataset.rot=/x",
-            "unknown key 'dataset.rot'; did you mean 'dataset.root'? allowed here: frames_fps, name, root",
+            "unknown key 'dataset.rot'; did you mean 'dataset.root'? allowed here: abnormal_training, ",
         ),
         (
             "score.knn.num_neighbors=3",

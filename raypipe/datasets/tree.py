@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,39 @@ class Tree:
             raise UserError(f"dataset.root: {self.root} holds {len(matches)} that differ: {some(matches)}; keep one")
         return matches[0]
 
-    def videos_in(self, *folders: str) -> tuple[dict[str, Found], int]:
-        """Return the videos that lie in any of `folders`, by name, and how many lie in several of them.
+    @cached_property
+    def _endings(self) -> dict[str, list[Found]]:
+        """The videos by their names, and by the last two parts of their paths."""
+        endings: dict[str, list[Found]] = defaultdict(list)
+        for path, found in self.videos.items():
+            folder, _, name = same_name(path).rpartition("/")
+            endings[name].append(found)
+            if folder:
+                endings[f"{_name(folder)}/{name}"].append(found)
+        return endings
+
+    def find(self, name: str) -> Found | None:
+        """Return the video that a list calls `name`, with or without its last folder; None where there is none.
+
+        Raises UserError where several videos may be meant.
+        """
+        for ending in (same_name(name), _name(same_name(name))):
+            matches = self._endings.get(ending, [])
+            if len(matches) > 1:
+                places = some([found.path for found in matches])
+                raise UserError(f"{len(matches)} videos may be {name!r}: {places}. Keep one.")
+            if matches:
+                return matches[0]
+        return None
+
+    def videos_in(self, *folders: str) -> tuple[dict[str, Found], list[Found]]:
+        """Return the videos that lie in any of `folders`, by name, and those that are there a second time.
 
         A folder is named by the end of its path ("training/frames"), case does not count; a video that lies in several
         is taken from the first. Raises UserError where two videos of a folder have one name.
         """
         chosen: dict[str, Found] = {}
-        num_doubled = 0
+        doubled: list[Found] = []
         for folder in folders:
             here: dict[str, Found] = {}
             for path, found in self.videos.items():
@@ -111,9 +137,9 @@ class Tree:
                     if name in here:
                         raise UserError(f"{here[name].path} and {found.path} are both the video {name!r}. Keep one.")
                     here[name] = found
-            num_doubled += len(here.keys() & chosen.keys())
+            doubled += [found for name, found in here.items() if name in chosen]
             chosen = here | chosen
-        return chosen, num_doubled
+        return chosen, doubled
 
 
 def open_tree(root: str) -> Tree:
