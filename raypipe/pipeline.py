@@ -223,21 +223,21 @@ def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
 
     committed, dead = folder.committed(), folder.dead()
     result = ExtractResult(catalogue)
-    rows = []
+    todo = []
     for entry in catalogue.entries:
         done = committed.get(entry.video.video_id, set())
         skipped = done | dead.get(entry.video.video_id, set())
-        for row in plan_video(config, entry):
+        for segment in plan_video(config, entry):
             result.num_segments += 1
-            result.num_frames += row["stop_frame"] - row["start_frame"]
-            if row["segment_index"] in skipped:
+            result.num_frames += segment.stop_frame - segment.start_frame
+            if segment.segment_index in skipped:
                 result.num_done_before += 1
             else:
-                rows.append(row)
-    if rows:
+                todo.append(segment)
+    if todo:
         # Longest first: what is left at the end is short.
-        rows.sort(key=lambda row: (-len(row["frame_indices"]), row["video_id"], row["segment_index"]))
-        _run(config, folder, rows, result, began)
+        todo.sort(key=lambda segment: (-segment.num_sampled, segment.video.video_id, segment.segment_index))
+        _run(config, folder, [segment.row() for segment in todo], result, began)
     result.dead = folder.read_dead()
     result.wall_seconds = time.monotonic() - began
     return result

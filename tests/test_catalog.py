@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from raypipe import catalog
 from raypipe.catalog import (
     CATALOGUE_NAME,
     Catalogue,
     list_videos,
-    plan_video,
     probe,
     read_catalogue,
     still_valid,
@@ -17,7 +17,8 @@ from raypipe.catalog import (
 from raypipe.config import parse_config
 from raypipe.datasets.folder import Video
 from raypipe.errors import UserError
-from raypipe.schema import PLANNED, check_row
+from raypipe.schema import PACKED, PLANNED, check_row
+from raypipe.stages.decode import unpack_row
 from raypipe.storage import RunFolder
 from raypipe.video.index import FILE_START
 from tests.video.clips import moving_squares, write_clip
@@ -27,6 +28,14 @@ from tests.video.test_folder import write_frames
 def config_of(root, **changes):
     document = {"dataset": {"root": str(root)}, "output": "/out", "detector": {"boxes_root": f"{root}/boxes"}}
     return parse_config(document | changes, "here")
+
+
+def plan_video(config, entry):
+    """Return the rows of a video's segments as the first stage sees them."""
+    rows = [segment.row() for segment in catalog.plan_video(config, entry)]
+    for row in rows:
+        assert set(row) == set(PACKED)
+    return [unpack_row(row) for row in rows]
 
 
 def video_of(path, video_id="test/v", **changes):
