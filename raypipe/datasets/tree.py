@@ -142,11 +142,8 @@ class Tree:
         return chosen, doubled
 
 
-def open_tree(root: str) -> Tree:
-    """Walk all that lies below `root`, a local path or fsspec URI.
-
-    Raises UserError where it is no folder, where a name is not UTF-8, and where two files are the same video.
-    """
+def open_folder(root: str) -> tuple[Any, str]:
+    """Return the filesystem and the path of a data set's root. Raises UserError where it is no folder."""
     try:
         fs, base = fsspec.core.url_to_fs(root)
     except (ValueError, ImportError) as error:
@@ -154,6 +151,15 @@ def open_tree(root: str) -> Tree:
     base = base.rstrip("/")
     if not fs.isdir(base):
         raise UserError(f"dataset.root: {root} is not a folder")
+    return fs, base
+
+
+def open_tree(root: str) -> Tree:
+    """Walk all that lies below `root`, a local path or fsspec URI.
+
+    Raises UserError where it is no folder, where a name is not UTF-8, and where two files are the same video.
+    """
+    fs, base = open_folder(root)
     documents: dict[str, int] = {}
     videos: dict[str, Found] = {}
     frames: dict[str, int] = defaultdict(int)

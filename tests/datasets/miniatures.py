@@ -127,9 +127,9 @@ def write_ubnormal(root: Path) -> Truth:
     }
     for kind, names in lists.items():
         text(root / f"scripts/{kind}_video_names.txt", "".join(f"{name}\n" for name in names))
-        for seed, name in enumerate(names):
+        for name in names:
             folder = root / f"Scene{name.split('_')[2]}"
-            clip(folder / f"{name}.mp4", 16, seed)
+            clip(folder / f"{name}.mp4", 16, seed=sum(name.encode()))
             # A map of objects for every frame, which is no video.
             frames(folder / f"{name}_annotations", 2, ".png")
     tracks = {
