@@ -34,7 +34,7 @@ def read_avenue(root: str) -> Listing:
     masks: dict[int, str] = {}
     for path in draft.tree.documents:
         folder, _, name = path.rpartition("/")
-        if folder.endswith(MASKS) and name.endswith("_label.mat") and name.partition("_")[0].isdigit():
+        if folder.lower().endswith(MASKS) and name.endswith("_label.mat") and name.partition("_")[0].isdigit():
             masks[int(name.partition("_")[0])] = path
     tests = dict(_numbered(draft.found_in(*TEST_FOLDERS)))
     if unlabelled := sorted(set(tests) - set(masks)):

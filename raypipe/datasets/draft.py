@@ -32,14 +32,12 @@ class Draft:
         self._used.add(found.path)
 
     def found_in(self, *folders: str) -> dict[str, Found]:
-        """Return the videos in any of `folders` by name; one that is there twice is noted, and the first is taken."""
+        """Return the videos in any of `folders` by name; of one that is there twice the first is taken, and noted."""
         chosen, doubled = self.tree.videos_in(*folders)
         if doubled:
             self._used.update(found.path for found in doubled)
-            self.notes.append(
-                f"videos that are in several of {', '.join(folders)}, taken from the first: {len(doubled):,} "
-                f"(not {some([found.path for found in doubled])})"
-            )
+            names = some([found.path for found in doubled])
+            self.notes.append(f"videos that are there a second time, left out: {len(doubled):,} ({names})")
         return chosen
 
     def names(self, pattern: str, title: str) -> list[str]:
@@ -94,7 +92,6 @@ class Draft:
         return Listing(
             videos=tuple(self.videos[video_id] for video_id in sorted(self.videos)),
             labels=self.labels,
-            num_ignored=len(extra),
             label_frames=self.label_frames,
             notes=tuple(notes),
             missing=tuple(self.missing),

@@ -36,9 +36,8 @@ class Listing:
 
     `labels` is None where the data set says nothing of labels; a video without an entry is all normal. `label_frames`
     says how many frames the labels of a video cover, where they are given frame by frame. `missing` are videos that
-    the split lists name and the folder lacks, `extra` paths of videos that no split names, `num_ignored` counts all
-    videos that are left out. `notes` tell what was repaired or is doubtful, a sentence each; `label_source` names the
-    labels.
+    lists or labels name and the folder lacks, `extra` paths of videos that no split names; `num_ignored` counts those
+    that no note speaks of. `notes` tell what was left out, repaired, or is doubtful. `label_source` names the labels.
     """
 
     videos: tuple[Video, ...]

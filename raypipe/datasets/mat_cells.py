@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from raypipe.errors import UserError
 
 _HEADER_BYTES = 128
+_VERSION = 0x0100
 _BITE_BYTES = 4096
 _MAX_FRAMES = 10**7
 _MATRIX, _COMPRESSED = 14, 15
@@ -34,6 +35,8 @@ def any_pixel(content: bytes, variable: str, where: str) -> NDArray[np.bool_]:
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER_BYTES], "")
     if not order:
         raise UserError(f"{where}: is no MATLAB file of version 5 to 7")
+    if content[124:126] != struct.pack(f"{order}H", _VERSION):
+        raise UserError(f"{where}: is a MATLAB file of another version, perhaps 7.3 (HDF5); save it again as version 7")
     others = []
     position = _HEADER_BYTES
     try:

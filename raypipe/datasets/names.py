@@ -1,5 +1,6 @@
 """The data sets that `dataset.name` takes. Importing this is light, so the command line can name them."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -12,7 +13,7 @@ DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
 
 # Frames a second of videos that are folders of images, where the config does not say. Those of ShanghaiTech, Avenue and
 # NWPU Campus are their videos' own (NWPU: 1,466,073 frames in 16.3 h), UBnormal's is that of the official statistics
-# script, XD-Violence's that of its annotation, Ped2's that of the clips in use since 2010, UCF-Crime's its videos' own.
+# script, XD-Violence's that of its annotation; UCF-Crime's and Ped2's are those commonly given.
 FRAMES_FPS: dict[DatasetName, float] = {
     "folder": 25.0,
     "ucf_crime": 30.0,
@@ -25,8 +26,6 @@ FRAMES_FPS: dict[DatasetName, float] = {
 }
 # Data sets that have abnormal videos in their training set, known by the video alone.
 WITH_ABNORMAL_TRAINING: tuple[DatasetName, ...] = ("ucf_crime", "xd_violence", "ubnormal")
-# What a run takes: trained on are the videos of "train" alone, scored those of "test".
-RUN_SPLITS = frozenset({"train", "test"})
 
 
 def read_dataset(config: "DatasetConfig") -> "Listing":
@@ -38,6 +37,14 @@ def read_dataset(config: "DatasetConfig") -> "Listing":
     from raypipe.datasets.readers import READERS
 
     listing = READERS[config.name](config.root)
-    wanted = RUN_SPLITS | ({"train_abnormal"} if config.abnormal_training else set())
+    counts = Counter(video.split for video in listing.videos)
+    wanted, notes = {"train", "test"}, list(listing.notes)
+    if config.abnormal_training:
+        wanted.add("train_abnormal")
+    elif counts["train_abnormal"]:
+        hint = "dataset.abnormal_training extracts their features"
+        notes.append(f"abnormal training videos, left out: {counts['train_abnormal']:,} ({hint})")
+    if counts["validation"]:
+        notes.append(f"validation videos, left out: {counts['validation']:,}")
     videos = tuple(video for video in listing.videos if video.split in wanted)
-    return replace(listing, videos=videos, num_ignored=listing.num_ignored + len(listing.videos) - len(videos))
+    return replace(listing, videos=videos, notes=tuple(notes))

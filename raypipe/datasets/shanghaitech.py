@@ -30,7 +30,7 @@ def read_shanghaitech(root: str) -> Listing:
     masks = {
         path.rpartition("/")[2].removesuffix(".npy"): path
         for path in draft.tree.documents
-        if path.rpartition("/")[0].endswith(MASKS) and path.endswith(".npy")
+        if path.rpartition("/")[0].lower().endswith(MASKS) and path.endswith(".npy")
     }
     tests = draft.found_in("testing/frames", "testing/videos")
     if unlabelled := sorted(set(tests) - set(masks)):

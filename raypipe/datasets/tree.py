@@ -125,18 +125,22 @@ class Tree:
         """Return the videos that lie in any of `folders`, by name, and those that are there a second time.
 
         A folder is named by the end of its path ("training/frames"), case does not count; a video that lies in several
-        is taken from the first. Raises UserError where two videos of a folder have one name.
+        is taken from the first, and of two of the same size the one whose path is shorter. Raises UserError where two
+        of one name and of another size lie in folders of one name.
         """
         chosen: dict[str, Found] = {}
         doubled: list[Found] = []
         for folder in folders:
             here: dict[str, Found] = {}
-            for path, found in self.videos.items():
+            for path, found in sorted(self.videos.items(), key=lambda item: (item[0].count("/"), item[0])):
                 parent, _, name = path.rpartition("/")
-                if f"/{parent}".lower().endswith(f"/{folder}".lower()):
-                    if name in here:
-                        raise UserError(f"{here[name].path} and {found.path} are both the video {name!r}. Keep one.")
-                    here[name] = found
+                if not f"/{parent}".lower().endswith(f"/{folder}".lower()):
+                    continue
+                first = here.setdefault(name, found)
+                if first.num_bytes != found.num_bytes:
+                    raise UserError(f"{first.path} and {found.path} are both the video {name!r}. Keep one.")
+                if first is not found:
+                    doubled.append(found)
             doubled += [found for name, found in here.items() if name in chosen]
             chosen = here | chosen
         return chosen, doubled

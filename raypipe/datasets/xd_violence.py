@@ -20,8 +20,8 @@ from raypipe.errors import UserError
 TITLE = "XD-Violence"
 LAYOUT = "1-1004/ to 3320-3954/ and test_videos/ (or train/ and test/) with videos named *_label_*, and annotations.txt"
 ARCHIVES = ("1-1004", "1005-2004", "2005-2804", "2805-3319", "3320-3954")
-TRAIN_FOLDERS = (*ARCHIVES, "train", "train_videos", "training", "videos/train")
-TEST_FOLDERS = ("test_videos", "test", "testing", "videos/test")
+TRAIN_FOLDERS = (*ARCHIVES, "train", "train_videos", "training")
+TEST_FOLDERS = ("test_videos", "test", "testing")
 CLASSES = {
     "A": NORMAL_CLASS,
     "B1": "fighting",

@@ -254,7 +254,7 @@ def test_files_and_frames_of_one_video_are_taken_once(tmp_path):
         ("train/12_003", False),
     ]
     (note,) = listing.notes
-    assert note.startswith("videos that are in several of training/videos, training/frames, taken from the first: 1 ")
+    assert note == (f"videos that are there a second time, left out: 1 ({root}/training/frames/01_001)")
     assert listing.extra == ()
 
 
@@ -290,3 +290,17 @@ def test_copies_of_ped2_and_avenue_as_frames(tmp_path):
         ("train/01", False),
         ("train/02", False),
     ]
+
+
+def test_a_demo_that_brings_its_videos_along_is_no_second_copy(tmp_path):
+    root = copy("avenue", tmp_path)
+    (root / "ground_truth_demo/testing_videos").mkdir()
+    (root / "ground_truth_demo/testing_videos/01.avi").write_bytes((root / "testing_videos/01.avi").read_bytes())
+    listing = READERS["avenue"](str(root))
+    assert {video.video_id: video.uri for video in listing.videos}["test/01"] == f"{root}/testing_videos/01.avi"
+    assert listing.notes == (
+        f"videos that are there a second time, left out: 1 ({root}/ground_truth_demo/testing_videos/01.avi)",
+    )
+    (root / "ground_truth_demo/testing_videos/01.avi").write_bytes(b"another")
+    with pytest.raises(UserError, match="are both the video '01'"):
+        READERS["avenue"](str(root))

@@ -92,8 +92,16 @@ def test_only_normal_videos_are_for_training(copies, name):
 @pytest.mark.parametrize("name", WITH_ABNORMAL_TRAINING)
 def test_abnormal_training_videos_are_listed_on_request(copies, name):
     root, _ = copies[name]
-    videos = read_dataset(DatasetConfig(name=name, root=str(root), abnormal_training=True)).videos
-    assert {video.split for video in videos} == {"train", "train_abnormal", "test"}
+    listing = read_dataset(DatasetConfig(name=name, root=str(root), abnormal_training=True))
+    assert {video.split for video in listing.videos} == {"train", "train_abnormal", "test"}
+    note = "abnormal training videos, left out: 1 (dataset.abnormal_training extracts their features)"
+    assert note not in listing.notes
+    assert note in read_dataset(DatasetConfig(name=name, root=str(root))).notes
+
+
+def test_the_validation_set_is_left_out_with_a_note(copies):
+    root, _ = copies["ubnormal"]
+    assert "validation videos, left out: 2" in read_dataset(DatasetConfig(name="ubnormal", root=str(root))).notes
 
 
 def test_classes_and_scenes(copies):
