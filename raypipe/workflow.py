@@ -144,7 +144,8 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
     experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})
     experiment.log_figure(plot_roc(evaluation), "roc.png")
-    return ["", metric_table(evaluation), "", where]
+    source = [f"labels: {catalogue.label_source}"] if catalogue.label_source else []
+    return ["", metric_table(evaluation), *source, "", where]
 
 
 STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {

@@ -7,12 +7,10 @@ A frame is abnormal where its mask has any pixel set. Three versions of the labe
 and 3,867 abnormal frames; these are counted from the masks, and figures on other labels do not compare.
 """
 
-from collections.abc import Iterator
-
 from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Listing, some
 from raypipe.datasets.mat_cells import any_pixel
-from raypipe.datasets.tree import Found, open_tree
+from raypipe.datasets.tree import by_number, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import runs
 
@@ -29,14 +27,11 @@ def read_avenue(root: str) -> Listing:
     Raises UserError where a test video has no labels, or their file holds another variable than `volLabel`.
     """
     draft = Draft(open_tree(root))
-    for number, found in _numbered(draft.found_in(*TRAIN_FOLDERS)):
+    for number, found in by_number(draft.found_in(*TRAIN_FOLDERS)).items():
         draft.add(found, f"train/{number:02d}", "train")
-    masks: dict[int, str] = {}
-    for path in draft.tree.documents:
-        folder, _, name = path.rpartition("/")
-        if folder.lower().endswith(MASKS) and name.endswith("_label.mat") and name.partition("_")[0].isdigit():
-            masks[int(name.partition("_")[0])] = path
-    tests = dict(_numbered(draft.found_in(*TEST_FOLDERS)))
+    named = draft.tree.documents_like(f"*{MASKS}/*_label.mat")
+    masks = {int(name.partition("_")[0]): path for name, path in named.items() if name.partition("_")[0].isdigit()}
+    tests = by_number(draft.found_in(*TEST_FOLDERS))
     if unlabelled := sorted(set(tests) - set(masks)):
         raise UserError(
             f"{draft.tree.root}: {len(unlabelled)} test videos have no labels in {MASKS}: "
@@ -48,9 +43,3 @@ def read_avenue(root: str) -> Listing:
         draft.label(f"test/{number:02d}", runs(label), masks[number], len(label))
     draft.missing += [f"test/{number:02d}" for number in sorted(set(masks) - set(tests))]
     return draft.listing(TITLE, f"volLabel masks of {MASKS}, any pixel", LAYOUT)
-
-
-def _numbered(videos: dict[str, Found]) -> Iterator[tuple[int, Found]]:
-    for name, found in videos.items():
-        if name.isdigit():
-            yield int(name), found

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from raypipe.datasets.annotations import read_lines
 from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Interval, Listing, some
-from raypipe.datasets.tree import Found, Tree, open_tree
+from raypipe.datasets.tree import Found, Tree, by_number, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import runs
 
@@ -33,9 +33,9 @@ def read_ped2(root: str) -> Listing:
     Raises UserError where a test clip has no labels, or they are not what the layout says.
     """
     draft = Draft(open_tree(root))
-    for number, found in _numbered(draft.found_in("train", "training/frames", "training/videos")).items():
+    for number, found in by_number(draft.found_in("train", "training/frames", "training/videos")).items():
         draft.add(found, f"train/Train{number:03d}", "train")
-    tests = _numbered(draft.found_in("test", "testing/frames", "testing/videos"))
+    tests = by_number(draft.found_in("test", "testing/frames", "testing/videos"))
     for number, found in tests.items():
         draft.add(found, f"test/Test{number:03d}", "test")
     masks = {path: found for path, found in draft.tree.videos.items() if path.lower().endswith(MASKS_END)}
@@ -72,12 +72,6 @@ def parse_intervals(lines: list[tuple[int, str]], where: str) -> list[list[Inter
     return clips
 
 
-def _numbered(clips: dict[str, Found]) -> dict[int, Found]:
-    """Return clips by number; their names are Test001, or 01 in copies."""
-    numbers = {name: re.fullmatch(r"(?:train|test)?(\d+)", name.lower()) for name in clips}
-    return {int(match[1]): clips[name] for name, match in numbers.items() if match}
-
-
 def _label_by_intervals(draft: Draft, tests: dict[int, Found]) -> None:
     relative = draft.tree.document(INTERVALS, "the intervals of the test clips")
     where = draft.tree.place(relative)
@@ -93,7 +87,7 @@ def _label_by_intervals(draft: Draft, tests: dict[int, Found]) -> None:
 
 
 def _label_by_masks(draft: Draft, tests: dict[int, Found], masks: dict[str, Found]) -> None:
-    by_clip = _numbered({path.rpartition("/")[2][: -len(MASKS_END)]: found for path, found in masks.items()})
+    by_clip = by_number({path.rpartition("/")[2][: -len(MASKS_END)]: found for path, found in masks.items()})
     if unlabelled := sorted(set(tests) - set(by_clip)):
         raise UserError(
             f"dataset.root: {draft.tree.root} holds neither {INTERVALS} nor masks for {len(unlabelled)} test clips: "

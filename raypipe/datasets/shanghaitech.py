@@ -27,11 +27,8 @@ def read_shanghaitech(root: str) -> Listing:
     draft = Draft(open_tree(root))
     for name, found in draft.found_in("training/videos", "training/frames").items():
         draft.add(found, f"train/{name}", "train", scene=name.partition("_")[0])
-    masks = {
-        path.rpartition("/")[2].removesuffix(".npy"): path
-        for path in draft.tree.documents
-        if path.rpartition("/")[0].lower().endswith(MASKS) and path.endswith(".npy")
-    }
+    named = draft.tree.documents_like(f"*{MASKS}/*.npy")
+    masks = {name.removesuffix(".npy"): path for name, path in named.items()}
     tests = draft.found_in("testing/frames", "testing/videos")
     if unlabelled := sorted(set(tests) - set(masks)):
         raise UserError(

@@ -1,9 +1,10 @@
 """The files below a data set's root: which of them are videos, which are something to read."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -95,6 +96,19 @@ class Tree:
         if len({self.read(path) for path in matches}) > 1:
             raise UserError(f"dataset.root: {self.root} holds {len(matches)} that differ: {some(matches)}; keep one")
         return matches[0]
+
+    def documents_like(self, pattern: str) -> dict[str, str]:
+        """Return the paths of the files whose names match `pattern` by name; case does not count in the pattern.
+
+        Raises UserError where two of one name differ.
+        """
+        found: dict[str, str] = {}
+        for path in sorted(self.documents):
+            if fnmatch(path.lower(), pattern.lower()):
+                first = found.setdefault(_name(path), path)
+                if first != path and self.read(first) != self.read(path):
+                    raise UserError(f"{self.place(first)} and {self.place(path)} differ; keep one")
+        return found
 
     @cached_property
     def _endings(self) -> dict[str, list[Found]]:
@@ -200,6 +214,20 @@ def open_tree(root: str) -> Tree:
 def same_name(name: str) -> str:
     """Return a name in the form in which names are compared: systems write accents in two ways."""
     return unicodedata.normalize("NFC", name)
+
+
+def by_number(videos: Mapping[str, Found]) -> dict[int, Found]:
+    """Return videos by the number that is their name, as of 01, Train001 or Test001; others are left out.
+
+    Raises UserError where two have one number.
+    """
+    numbered: dict[int, Found] = {}
+    for name, found in videos.items():
+        if match := re.fullmatch(r"(?:train|test)?(\d+)", name.lower()):
+            first = numbered.setdefault(int(match[1]), found)
+            if first is not found:
+                raise UserError(f"{first.path} and {found.path} are both the video {int(match[1])}. Keep one.")
+    return numbered
 
 
 def without_suffix(name: str) -> str:

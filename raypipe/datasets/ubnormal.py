@@ -26,7 +26,7 @@ def read_ubnormal(root: str) -> Listing:
     Raises UserError where a list is missing, and where an abnormal test video has no tracks.
     """
     draft = Draft(open_tree(root))
-    tracks = {path.rpartition("/")[2]: path for path in draft.tree.documents if path.endswith("_tracks.txt")}
+    tracks = draft.tree.documents_like("*_tracks.txt")
     listed: set[str] = set()
     for kind in ("normal", "abnormal"):
         for word, split in SPLITS.items():

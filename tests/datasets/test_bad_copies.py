@@ -3,9 +3,11 @@
 import io
 import os
 import pickle
+import shutil
 
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from scipy.io import savemat
 
 from raypipe.datasets.readers import READERS
@@ -304,3 +306,64 @@ def test_a_demo_that_brings_its_videos_along_is_no_second_copy(tmp_path):
     (root / "ground_truth_demo/testing_videos/01.avi").write_bytes(b"another")
     with pytest.raises(UserError, match="are both the video '01'"):
         READERS["avenue"](str(root))
+
+
+def test_names_without_a_label_are_told(tmp_path):
+    root = copy("xd_violence", tmp_path)
+    clip(root / "test_videos/trailer.mp4", 10)
+    clip(root / "1-1004/other_label_C1-0-0.mp4", 10)
+    notes = READERS["xd_violence"](str(root)).notes
+    (note,) = (note for note in notes if note.startswith("names that do not end in _label_ and a known label: 2 ("))
+    assert "trailer.mp4" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "missing"),
+    [
+        ("ped2", "Test/Test001", "test/Test001"),
+        ("shanghaitech", "testing/frames/12_0142", "test/12_0142"),
+        ("nwpu_campus", "videos/Test/D204_02.avi", "test/D204_02"),
+        ("avenue", "testing_videos/02.avi", "test/02"),
+        ("ubnormal", "Scene10/normal_scene_10_scenario_7.mp4", "normal_scene_10_scenario_7"),
+    ],
+)
+def test_what_is_labelled_or_listed_and_missing(tmp_path, name, path, missing):
+    root = copy(name, tmp_path)
+    if (root / path).is_dir():
+        shutil.rmtree(root / path)
+    else:
+        (root / path).unlink()
+    listing = READERS[name](str(root))
+    assert listing.missing == (missing,)
+    assert f"videos that lists or labels name and that are missing: 1 ({missing})" in listing.notes
+
+
+def test_a_number_that_is_there_in_two_forms(tmp_path):
+    root = copy("avenue", tmp_path)
+    clip(root / "testing_videos/1.avi", 14, 2)
+    with pytest.raises(UserError, match=r"are both the video 1\. Keep one"):
+        READERS["avenue"](str(root))
+
+
+@pytest.mark.parametrize(("name", "path"), [("shanghaitech", MASK), ("ubnormal", TRACKS)], ids=["arrays", "tracks"])
+def test_labels_that_are_there_twice_and_differ(tmp_path, name, path):
+    root = copy(name, tmp_path)
+    again = root / "again" / path
+    again.parent.mkdir(parents=True)
+    again.write_bytes((root / path).read_bytes())
+    before = READERS[name](str(root)).labels
+    assert before
+    again.write_bytes(b"something else")
+    with pytest.raises(UserError, match="differ; keep one"):
+        READERS[name](str(root))
+
+
+def test_a_list_that_cannot_be_read(tmp_path, monkeypatch):
+    root = copy("xd_violence", tmp_path)
+
+    def fail(self, path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(LocalFileSystem, "cat_file", fail)
+    with pytest.raises(UserError, match=r"annotations\.txt: cannot be read \(.*Permission denied"):
+        READERS["xd_violence"](str(root))

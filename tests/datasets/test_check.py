@@ -172,3 +172,13 @@ def test_a_mistake_in_the_call(arguments, message, capsys):
         code = error.code
     assert code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_video_that_is_cut_off_is_damaged(tmp_path, capsys):
+    clip(tmp_path / "train/a.mp4", 10)
+    clip(tmp_path / "test/b.mkv", 100, 1)
+    content = (tmp_path / "test/b.mkv").read_bytes()
+    (tmp_path / "test/b.mkv").write_bytes(content[: len(content) // 3])
+    found = findings("folder", tmp_path)
+    assert list(found) == ["damaged"]
+    assert found["damaged"].names[0].startswith("test/b: ")

@@ -34,6 +34,7 @@ def test_ucf_crime_from_extraction_to_figures(tmp_path, capsys):
     assert "note: videos in no split, left out: 1 (Videos/Normal_Videos_event/Normal_Videos_003_x264)" in said
     # Arson011 is labelled to frame 40 of a video of 20.
     assert "labels did not fit the frames: Arson/Arson011_x264 (21 cut)" in said
+    assert "\nlabels: Temporal_Anomaly_Annotation.txt, ends inclusive\n" in said
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["evaluation"]["num_abnormal"] == 12
     assert results["labels"]["source"] == "Temporal_Anomaly_Annotation.txt, ends inclusive"

@@ -1,5 +1,6 @@
 """All readers on miniature copies: what they find, how it is split, and which frames are abnormal."""
 
+import fsspec
 import pytest
 
 from raypipe.catalog import probe
@@ -138,3 +139,22 @@ def test_what_is_in_no_split_is_counted_and_named(copies):
     )
     for name in ("xd_violence", "shanghaitech", "avenue", "nwpu_campus", "ped2"):
         assert READERS[name](str(copies[name][0])).notes == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_in_an_object_store(copies, name):
+    root, truth = copies[name]
+    store = fsspec.filesystem("memory")
+    for path in root.rglob("*"):
+        if path.is_file():
+            store.pipe_file(f"/{name}/data/{path.relative_to(root)}", path.read_bytes())
+    try:
+        listing = READERS[name](f"memory://{name}")
+        local = READERS[name](str(root))
+    finally:
+        store.rm(f"/{name}", recursive=True)
+    assert {video_id: frames_of(listing, video_id) for video_id in truth} == truth
+    assert [(v.video_id, v.split, v.num_bytes) for v in listing.videos] == [
+        (v.video_id, v.split, v.num_bytes) for v in local.videos
+    ]
+    assert all(video.uri.startswith("memory://") for video in listing.videos)
