@@ -43,15 +43,15 @@ class Draft:
     def names(self, pattern: str, title: str) -> list[str]:
         """Return the videos that a split list names, a line each, without their extensions.
 
-        Raises UserError where the list is not there or names a video twice.
+        One that is named twice counts once, and is noted. Raises UserError where the list is not there.
         """
         relative = self.tree.document(pattern, title)
         lines = read_lines(self.tree, relative, self.notes)
         names = [without_suffix(line.replace("\\", "/")) for _, line in lines]
-        if len(set(names)) < len(names):
-            twice = [name for name, count in Counter(names).items() if count > 1]
-            raise UserError(f"{self.tree.place(relative)} names {len(twice)} videos more than once: {some(twice)}")
-        return names
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            self.notes.append(f"videos that {relative} names more than once: {len(twice)} ({some(twice)})")
+        return list(dict.fromkeys(names))
 
     def label(self, video_id: str, intervals: Iterable[Interval], where: str, num_frames: int | None = None) -> None:
         """Set a video's abnormal intervals, and how many frames its labels cover if they say.
