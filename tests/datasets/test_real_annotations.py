@@ -2,8 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from raypipe.datasets.check import check_dataset
+from raypipe.datasets.official import OFFICIAL
+from raypipe.datasets.ped2 import read_ped2
+from raypipe.datasets.shanghaitech import read_shanghaitech
 from raypipe.datasets.ucf_crime import read_ucf_crime
 from raypipe.datasets.xd_violence import read_xd_violence
 
@@ -82,3 +87,49 @@ def test_xd_violence(annotations, tmp_path):
         "car accident": 96,
         "explosion": 91,
     }
+
+
+# The first six lines of the official UCSDped2.m.
+PED2 = ("61:180", "95:180", "1:146", "31:180", "1:129", "1:159")
+
+
+def test_ped2_on_real_clips(shared, tmp_path):
+    data = shared / "data" / "ped2"
+    if not data.is_dir():
+        pytest.skip("needs ../shared/data/ped2, which is not there")
+    for split, count in (("Train", 16), ("Test", 6)):
+        (tmp_path / split).mkdir()
+        for number in range(1, count + 1):
+            clip = data / split.lower() / f"{number:02d}.mp4"
+            (tmp_path / split / f"{split}{number:03d}.mp4").symlink_to(clip)
+    (tmp_path / "Test" / "UCSDped2.m").write_text("".join(f"TestVideoFile{{end+1}}.gt_frame = [{r}];\n" for r in PED2))
+    listing = read_ped2(str(tmp_path))
+    assert len(listing.videos) == 22
+    rows = (data / "labels.csv").read_text().splitlines()[1:]
+    expected = {}
+    for video, start, end in (row.split(",") for row in rows):
+        expected.setdefault(f"test/Test0{video.removeprefix('test/')}", []).append((int(start), int(end)))
+    assert listing.labels == {name: expected[name] for name in listing.labels}
+    assert len(listing.labels) == 6
+    report = check_dataset("ped2", str(tmp_path))
+    assert {count.name: count.here for count in report.counts}["train frames"] == 2550
+    assert {finding.kind for finding in report.findings} == {"count"}
+
+
+def test_shanghaitech_on_real_labels(shared, tmp_path):
+    path = shared / "oracles" / "scoring" / "shanghaitech_stgnf.npz"
+    if not path.exists():
+        pytest.skip("needs ../shared/oracles/scoring, which is not there")
+    with np.load(path) as arrays:
+        labels, names, lengths = arrays["labels"], arrays["video_names"].tolist(), arrays["num_frames"]
+    (tmp_path / "testing/test_frame_mask").mkdir(parents=True)
+    for name, label in zip(names, np.split(labels, np.cumsum(lengths)[:-1]), strict=True):
+        np.save(tmp_path / f"testing/test_frame_mask/{name}.npy", label)
+        (tmp_path / "testing/frames" / name).mkdir(parents=True)
+        (tmp_path / "testing/frames" / name / "000.jpg").touch()
+    listing = read_shanghaitech(str(tmp_path))
+    known = OFFICIAL["shanghaitech"]
+    assert len(listing.videos) == known.videos["test"] == 107
+    assert sum(listing.label_frames.values()) == known.test_frames == 40791
+    assert total(listing) == known.abnormal_frames == int(labels.sum()) == 17326
+    assert len({video.scene for video in listing.videos}) == 12
