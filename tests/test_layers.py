@@ -25,7 +25,7 @@ LAYERS = [
         "versions",
         "progress",
     },
-    {"stages", "evaluate", "training_data", "training_images", "plots"},
+    {"stages", "evaluate", "training_data", "training_images", "plots", "world"},
     {"config", "cluster", "catalog", "model_folders", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
     {
         "workflow",

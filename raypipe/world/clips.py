@@ -1,10 +1,10 @@
 """Clips: a scene, a cast and its scripts, drawn from seeds.
 
-Who may be seen where is what `docs/world.md` says of the splits; it is decided by `SPLITS` below.
+Who may be seen where is what `docs/world.md` says of the splits; `make_clip` decides it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -220,7 +220,9 @@ class _Cast:
         for first, second in (pair, pair[::-1]):
             self.actors[first.track_id - 1] = _facing(first, second, gap)
 
-    def add_shrinking(self, first: Action, then: Action | None, colours: tuple[str, ...], start: tuple[float, float]) -> None:
+    def add_shrinking(
+        self, first: Action, then: Action | None, colours: tuple[str, ...], start: tuple[float, float]
+    ) -> None:
         """Somebody goes away from the camera, and when far may go on otherwise."""
         rng, config = self._rng, self._config
         speed = draw_speed(rng, first)
@@ -235,8 +237,6 @@ class _Cast:
 
 
 def _facing(actor: Actor, opponent: Actor, gap: NDArray[np.float64]) -> Actor:
-    from dataclasses import replace
-
     return replace(actor, gap=gap, opponent=opponent.look)
 
 

@@ -22,7 +22,14 @@ COLOURS: dict[str, Colour] = {
     "purple": (116, 62, 150),
     "pink": (226, 130, 164),
 }
-_BOTTOMS: tuple[Colour, ...] = ((44, 54, 86), (38, 38, 44), (92, 82, 70), (160, 146, 116), (70, 96, 140), (104, 106, 110))
+_BOTTOMS: tuple[Colour, ...] = (
+    (44, 54, 86),
+    (38, 38, 44),
+    (92, 82, 70),
+    (160, 146, 116),
+    (70, 96, 140),
+    (104, 106, 110),
+)
 _SKINS: tuple[Colour, ...] = ((236, 196, 168), (222, 176, 142), (190, 138, 104), (142, 98, 70), (100, 68, 50))
 _HAIRS: tuple[Colour, ...] = ((36, 28, 26), (70, 46, 32), (118, 80, 46), (196, 160, 92), (120, 120, 124), (140, 62, 36))
 _SHOES: tuple[Colour, ...] = ((40, 36, 36), (222, 222, 222), (110, 74, 48), (150, 50, 50))
@@ -68,7 +75,7 @@ def draw_look(rng: np.random.Generator, colours: tuple[str, ...]) -> Look:
         shoes=_SHOES[rng.integers(len(_SHOES))],
         legs=legs,
         long_sleeves=bool(rng.random() < 0.55),
-        long_hair=bool(is_woman and rng.random() < 0.75),
+        long_hair=bool(is_woman and rng.random() < 0.88),
         backpack=COLOURS[str(rng.choice(["black", "gray", "blue"]))] if rng.random() < 0.15 else None,
     )
 
@@ -86,9 +93,11 @@ def dress(body: Body, look: Look, joints: F64) -> None:
     up = joints[at.WAIST] - joints[at.PELVIS]
     hem = [point - 0.1 * up for point in hips]
     body.hull(look.top, *((point, 0.05 * thick) for point in inner), *((point + up, 0.052 * thick) for point in waist))
-    body.hull(look.top, *((point + 0.9 * up, 0.05 * thick) for point in waist), *((point, 0.054 * thick) for point in hips))
+    body.hull(
+        look.top, *((point + 0.9 * up, 0.05 * thick) for point in waist), *((point, 0.054 * thick) for point in hips)
+    )
     if look.legs == "skirt":
-        knees = [0.2 * hip + 0.8 * joints[at.KNEE + side] for side, hip in enumerate(hips)]
+        knees = [0.4 * hip + 0.6 * joints[at.KNEE + side] for side, hip in enumerate(hips)]
         body.hull(
             look.bottom,
             *((point + 0.3 * up, 0.056 * thick) for point in waist),

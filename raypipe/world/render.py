@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.world.actions import Actor, body_of
-from raypipe.world.drawing import bounds, draw_outlines, mask_of
+from raypipe.world.drawing import bounds, draw_outlines, fill_polygons, mask_of
 from raypipe.world.scene import SUPERSAMPLING, Scene, light_direction
 from raypipe.world.shapes import Body, Outline
 
 U8 = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
-NUM_NOISE_TILES, NOISE_DEVIATION, BLUR_PIXELS = 6, 2.0, 0.45
+NUM_NOISE_TILES, NOISE_MARGIN, NOISE_DEVIATION, BLUR_PIXELS = 3, 64, 2.0, 0.45
 # Actors whose box is larger than this many supersampled pixels are nearer than any scene puts them.
 MAX_SIDE = 4000
 
@@ -43,11 +42,12 @@ class Renderer:
         self._camera = scene.large_camera
         self._light = light_direction(scene.light)
         rng = np.random.default_rng([noise_seed, 2])
-        shape = (NUM_NOISE_TILES, scene.camera.height, scene.camera.width, 3)
+        # Frames cut their noise out of tiles at random places.
+        shape = (NUM_NOISE_TILES, scene.camera.height + NOISE_MARGIN, scene.camera.width + NOISE_MARGIN, 3)
         gray = rng.normal(0, NOISE_DEVIATION, (*shape[:3], 1))
         colour = rng.normal(0, NOISE_DEVIATION * 0.4, shape)
         self._noise = np.round(gray + colour).astype(np.int16)
-        self._order = rng.integers(0, [NUM_NOISE_TILES, *shape[1:3]], (4096, 3))
+        self._order = rng.integers(0, [NUM_NOISE_TILES, NOISE_MARGIN, NOISE_MARGIN], (4096, 3))
 
     def render(self, actors: Sequence[Actor], frame: int) -> tuple[U8, list[Drawn]]:
         """Return a frame, uint8 (H, W, 3), and what is seen of the actors that are, farthest first."""
@@ -73,8 +73,7 @@ class Renderer:
     def _draw_shadows(self, canvas: U8, bodies: Sequence[Body]) -> None:
         mask = np.zeros(canvas.shape[:2], np.uint8)
         for body in bodies:
-            for polygon in body.shadows(self._camera, self.scene.light.sun):
-                cv2.fillConvexPoly(mask, np.round(polygon * 16).astype(np.int32), 255, cv2.LINE_8, 4)
+            fill_polygons(mask, body.shadows(self._camera, self.scene.light.sun))
         cv2.copyTo(self.scene.shadowed, mask, canvas)
 
     def _draw_occluder(self, canvas: U8, owners: U8, number: int) -> None:
@@ -90,8 +89,7 @@ class Renderer:
     ) -> tuple[U8, int, int, Box] | None:
         """Draw an actor; return its whole mask, the mask's corner, and the box around it, or None where out of view."""
         height, width = owners.shape
-        x1, y1, x2, y2 = bounds(outlines)
-        left, top, right, bottom = floor(x1) - 1, floor(y1) - 1, ceil(x2) + 2, ceil(y2) + 2
+        left, top, right, bottom = bounds(outlines)
         if right <= 0 or bottom <= 0 or left >= width or top >= height or max(right - left, bottom - top) > MAX_SIDE:
             return None
         mask = mask_of(outlines, left, top, right - left, bottom - top)
@@ -116,13 +114,13 @@ class Renderer:
         return Drawn(track_id, box, whole, count / cv2.countNonZero(mask))
 
     def _develop(self, canvas: U8, frame: int) -> U8:
-        """Return what the sensor makes of the picture: smaller, a little blurred, colours more so, and noisy."""
+        """Return what the sensor makes of the picture: smaller, a little blurred, and noisy."""
         camera = self.scene.camera
         picture = cv2.resize(canvas, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
         picture = cv2.GaussianBlur(picture, (0, 0), BLUR_PIXELS)
-        tile, down, right = self._order[frame % len(self._order)]
-        noise = np.roll(self._noise[tile], (int(down), int(right)), axis=(0, 1))
-        found: U8 = np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+        tile, down, right = self._order[frame % len(self._order)].tolist()
+        noise = self._noise[tile, down : down + camera.height, right : right + camera.width]
+        found: U8 = cv2.add(picture, noise, dtype=cv2.CV_8U)
         return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.world.camera import F64, Camera
-from raypipe.world.drawing import draw_outlines, mask_of
+from raypipe.world.drawing import draw_outlines, fill_polygons, mask_of
 from raypipe.world.shapes import Body, Colour
 
 U8 = NDArray[np.uint8]
@@ -80,7 +80,11 @@ def make_scene(seed: int, width: int, height: int, places: tuple[Place, ...] = P
     rng = np.random.default_rng([seed, 1])
     place = places[rng.integers(len(places))]
     camera = Camera(
-        width, height, float(height * rng.uniform(1.3, 1.42)), float(rng.uniform(2.7, 3.3)), float(rng.uniform(0.17, 0.22))
+        width,
+        height,
+        float(height * rng.uniform(1.3, 1.42)),
+        float(rng.uniform(2.7, 3.3)),
+        float(rng.uniform(0.17, 0.22)),
     )
     light = _draw_light(rng)
     large = enlarge(camera)
@@ -90,8 +94,7 @@ def make_scene(seed: int, width: int, height: int, places: tuple[Place, ...] = P
     standing: list[tuple[float, U8]] = []
     bodies = sorted(_standing_things(rng, large, place), key=lambda thing: -thing[0])
     for _, body in bodies:
-        for polygon in body.shadows(large, light.sun):
-            cv2.fillConvexPoly(shadow_mask, np.round(polygon * 16).astype(np.int32), 255, cv2.LINE_8, 4)
+        fill_polygons(shadow_mask, body.shadows(large, light.sun))
     shaded = picture * (1 - (1 - light.shadow) * (cv2.GaussianBlur(shadow_mask, (0, 0), 1.5) / 255.0)[..., None])
     lit = np.clip(shaded * light.gain, 0, 255).astype(np.uint8)
     for y, body in bodies:
@@ -190,9 +193,9 @@ def _backdrop(rng: np.random.Generator, picture: F64, camera: Camera, place: Pla
     else:
         body.face(_wall(-half, 2 * half, 0.0, 2.0, BACKDROP_METRES + 1.5), (52, 76, 44))
         while left < half + 2:
-            for _ in range(7):
-                radius = float(rng.uniform(0.9, 2.0))
-                centre = (left + rng.normal(0, 1.2), BACKDROP_METRES + rng.uniform(1, 2), rng.uniform(0.6, 6.0))
+            for _ in range(20):
+                radius = float(rng.uniform(0.45, 1.1))
+                centre = (left + rng.normal(0, 1.2), BACKDROP_METRES + rng.uniform(1, 2), rng.uniform(0.4, 6.0))
                 green = rng.uniform(0.75, 1.15)
                 body.hull((62 * green, 92 * green, 48 * green), (centre, radius))
             left += float(rng.uniform(1.0, 1.8))
@@ -235,10 +238,10 @@ def _tree(rng: np.random.Generator, x: float, y: float) -> Body:
     body = Body()
     bark = (92, 72, 54)
     body.hull(bark, ((x, y, 0), 0.24), ((x, y, 0.5), 0.17), ((x + 0.05, y, 2.6), 0.13))
-    for _ in range(26):
+    for _ in range(70):
         green = rng.uniform(0.7, 1.25)
-        centre = (x + rng.normal(0, 0.75), y + rng.normal(0, 0.6), 3.6 + rng.normal(0, 0.65))
-        body.hull((70 * green, 106 * green, 50 * green), (centre, float(rng.uniform(0.35, 0.65))))
+        centre = (x + rng.normal(0, 0.7), y + rng.normal(0, 0.6), 3.7 + rng.normal(0, 0.6))
+        body.hull((70 * green, 106 * green, 50 * green), (centre, float(rng.uniform(0.18, 0.42))))
     return body
 
 

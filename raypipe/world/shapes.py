@@ -6,14 +6,20 @@ are projected all at once: in each direction of the picture the outline is the f
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.world.camera import Camera, F64
 
+I32 = NDArray[np.int32]
 Colour = tuple[float, float, float]
 Vector = F64 | Sequence[float]
+
+FRACTION_BITS = 4
+# Points this far outside a picture are cut, in pixels.
+_LIMIT = 6000.0
 
 NUM_BALLS = 4
 NUM_DIRECTIONS = 14
@@ -24,17 +30,18 @@ _HOOP_ANGLES = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 SHADE, LIT, LIT_SIZE, LIT_SHIFT = 0.76, 1.1, 0.66, 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outline:
-    """What is drawn of a part: a polygon in pixels, filled, or a closed line of a width; and its depth in metres.
+    """What is drawn of a part: a polygon, filled, or a closed line of a width in pixels; its depth in metres.
 
+    Points are int32 (K, 2), in 1 / 2**FRACTION_BITS pixels from the centre of the first pixel, as OpenCV takes them.
     `is_inner` says that another outline covers it wholly, as the lit side of a ball.
     """
 
     depth: float
-    points_K2: F64
+    points_K2: I32
     colour: Colour
-    line_pixels: float = 0.0
+    line_pixels: int = 0
     is_inner: bool = False
 
 
@@ -70,17 +77,22 @@ class Body:
 
     def outlines(self, camera: Camera, light_xy: tuple[float, float]) -> list[Outline]:
         """Return the outlines, farthest first; `light_xy` is where in the picture the light comes from."""
-        found: list[Outline] = []
-        if self.balls:
-            found += self._ball_outlines(camera, light_xy)
-        for points, colour, nearer in self.faces:
-            pixels, depth = camera.project(points)
-            found.append(Outline(float(depth.mean()) - nearer, pixels, colour))
-        for points, colour, thickness in self.hoops:
-            pixels, depth = camera.project(points)
-            mean = float(depth.mean())
-            found.append(Outline(mean, pixels, colour, thickness * camera.focal_pixels / mean))
-        return sorted(found, key=lambda outline: -outline.depth)
+        found = self._ball_outlines(camera, light_xy) if self.balls else []
+        flat = [*self.faces, *self.hoops]
+        if flat:
+            pixels, depth = camera.project(np.concatenate([part[0] for part in flat]))
+            ends = np.cumsum([len(part[0]) for part in flat])
+            starts = ends - [len(part[0]) for part in flat]
+            depths = (np.add.reduceat(depth, starts) / (ends - starts)).tolist()
+            fixed = to_fixed(pixels)
+            for number, (_, colour, amount) in enumerate(flat):
+                points, mean = fixed[starts[number] : ends[number]], depths[number]
+                if number < len(self.faces):
+                    found.append(Outline(mean - amount, points, colour))
+                else:
+                    width = max(1, round(amount * camera.focal_pixels / mean))
+                    found.append(Outline(mean, points, colour, line_pixels=width))
+        return sorted(found, key=attrgetter("depth"), reverse=True)
 
     def _arrays(self) -> tuple[F64, F64]:
         centres = np.array([[ball[0] for ball in part] for part in self.balls], dtype=np.float64)
@@ -98,32 +110,45 @@ class Body:
         lit = support(pixels_PM2 + shift, radii_pixels * LIT_SIZE)
         # What lies behind the middle of the body is darker, so that far limbs differ from near ones.
         behind = np.where(depths_P > depths_P.mean() + 0.04, 0.86, 1.0)
+        depths, whole, lit = depths_P.tolist(), to_fixed(whole), to_fixed(lit)
+        colours = np.array(self.ball_colours) * behind[:, None]
+        shaded, bright = (colours * SHADE).tolist(), (colours * LIT).tolist()
         found = []
-        for number, (colour, dark) in enumerate(zip(self.ball_colours, behind, strict=True)):
-            for points, gain, is_inner in ((whole[number], SHADE * dark, False), (lit[number], LIT * dark, True)):
-                tint = (colour[0] * gain, colour[1] * gain, colour[2] * gain)
-                found.append(Outline(float(depths_P[number]), points, tint, is_inner=is_inner))
+        for number, far in enumerate(depths):
+            found.append(Outline(far, whole[number], shaded[number]))
+            found.append(Outline(far, lit[number], bright[number], is_inner=True))
         return found
 
-    def shadows(self, camera: Camera, sun_3: F64) -> list[F64]:
-        """Return the polygons of the shadow on the ground, in pixels; `sun_3` points from the ground to the sun."""
-        found = []
+    def shadows(self, camera: Camera, sun_3: F64) -> list[I32]:
+        """Return the polygons of the shadow on the ground, as `Outline` has them; `sun_3` points to the sun."""
+        found: list[I32] = []
         slope = sun_3[:2] / sun_3[2]
         if self.balls:
             centres, radii = self._arrays()
-            flat = centres.copy()
-            flat[..., :2] -= slope * centres[..., 2:]
-            flat[..., 2] = 0
-            pixels, depth = camera.project(flat.reshape(-1, 3))
+            pixels, depth = camera.project(_on_ground(centres.reshape(-1, 3), slope))
             sizes = (radii.reshape(-1) * camera.focal_pixels / depth).reshape(radii.shape)
             # A ball's shadow lies flat on the ground, which the camera sees from the side.
-            found += list(support(pixels.reshape(*radii.shape, 2), sizes, flatness=0.45))
-        for points, _, _ in [*self.faces, *self.hoops]:
-            flat = points.copy()
-            flat[:, :2] -= slope * points[:, 2:]
-            flat[:, 2] = 0
-            found.append(camera.project(flat)[0])
+            found += list(to_fixed(support(pixels.reshape(*radii.shape, 2), sizes, flatness=0.45)))
+        flat = [part[0] for part in (*self.faces, *self.hoops)]
+        if flat:
+            pixels, _ = camera.project(_on_ground(np.concatenate(flat), slope))
+            found += np.split(to_fixed(pixels), np.cumsum([len(points) for points in flat[:-1]]))
         return found
+
+
+def to_fixed(pixels: F64) -> I32:
+    """Return pixels, whose centres lie at halves, as OpenCV takes them: int32, in 1 / 2**FRACTION_BITS pixels."""
+    scaled = (pixels - 0.5) * (1 << FRACTION_BITS)
+    limit = _LIMIT * (1 << FRACTION_BITS)
+    found: I32 = np.rint(np.minimum(np.maximum(scaled, -limit), limit)).astype(np.int32)
+    return found
+
+
+def _on_ground(points_N3: F64, slope: F64) -> F64:
+    """Return where on the ground the shadows of points fall."""
+    flat = np.zeros_like(points_N3)
+    flat[:, :2] = points_N3[:, :2] - slope * points_N3[:, 2:]
+    return flat
 
 
 def support(centres_PM2: F64, radii_PM: F64, flatness: float = 1.0) -> F64:

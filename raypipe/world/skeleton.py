@@ -13,6 +13,7 @@ from raypipe.world.camera import F64
 (PELVIS, WAIST, CHEST, NECK, HEAD, FACE, HIP, KNEE, ANKLE, TOE, SHOULDER, ELBOW, HAND) = (
     0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18,
 )  # fmt: skip
+Place = tuple[float, float, float]
 NUM_JOINTS = 20  # those from HIP on are left and right
 LEFT, RIGHT = 0, 1
 SIDE_SIGN = (1.0, -1.0)
@@ -82,34 +83,36 @@ def _unit(*vector: float) -> F64:
     return found / sqrt(float(found @ found))
 
 
-def _reach(joints: F64, start: int, target: F64, lengths: tuple[float, float], pole: tuple[float, float, float]) -> None:
+def _reach(joints: F64, start: int, target: Place, lengths: tuple[float, float], pole: Place) -> None:
     """Put the two joints after `start` so that the last one is at the target, or as near as it gets; bend to `pole`.
 
     `start` is HIP or SHOULDER with its side; its knee or elbow is 2 behind it, and ankle or hand 4.
     """
-    origin = joints[start]
+    # Plain floats: arrays of three numbers cost ten times as much.
     upper, lower = lengths
-    way = target - origin
-    distance = sqrt(float(way @ way)) + 1e-9
-    along = way / distance
+    ox, oy, oz = joints[start].tolist()
+    wx, wy, wz = target[0] - ox, target[1] - oy, target[2] - oz
+    distance = sqrt(wx * wx + wy * wy + wz * wz) + 1e-9
+    ax, ay, az = wx / distance, wy / distance, wz / distance
     distance = min(max(distance, abs(upper - lower) + 1e-3), upper + lower - 1e-3)
     share = (upper**2 - lower**2 + distance**2) / (2 * distance)
-    aside = np.asarray(pole) - float(np.asarray(pole) @ along) * along
-    aside /= sqrt(float(aside @ aside)) + 1e-9
-    joints[start + 2] = origin + along * share + aside * sqrt(max(upper**2 - share**2, 0.0))
-    joints[start + 4] = origin + along * distance
+    dot = pole[0] * ax + pole[1] * ay + pole[2] * az
+    sx, sy, sz = pole[0] - dot * ax, pole[1] - dot * ay, pole[2] - dot * az
+    out = sqrt(max(upper**2 - share**2, 0.0)) / (sqrt(sx * sx + sy * sy + sz * sz) + 1e-9)
+    joints[start + 2] = (ox + ax * share + sx * out, oy + ay * share + sy * out, oz + az * share + sz * out)
+    joints[start + 4] = (ox + ax * distance, oy + ay * distance, oz + az * distance)
 
 
-def reach_hand(joints: F64, height: float, side: int, target: tuple[float, float, float]) -> None:
+def reach_hand(joints: F64, height: float, side: int, target: Place) -> None:
     """Put a hand to a place, the elbow down and outside."""
     lengths = (UPPER_ARM * height, FOREARM * height)
-    _reach(joints, SHOULDER + side, np.array(target), lengths, (-0.3, 0.5 * SIDE_SIGN[side], -1.0))
+    _reach(joints, SHOULDER + side, target, lengths, (-0.3, 0.5 * SIDE_SIGN[side], -1.0))
 
 
-def reach_foot(joints: F64, height: float, side: int, target: tuple[float, float, float]) -> None:
+def reach_foot(joints: F64, height: float, side: int, target: Place) -> None:
     """Put an ankle to a place, the knee in front, the foot level."""
     lengths = (THIGH * height, SHIN * height)
-    _reach(joints, HIP + side, np.array(target), lengths, (1.0, 0.2 * SIDE_SIGN[side], 0.2))
+    _reach(joints, HIP + side, target, lengths, (1.0, 0.2 * SIDE_SIGN[side], 0.2))
     joints[TOE + side] = joints[ANKLE + side] + np.array([FOOT * height, 0.0, -0.02 * height])
 
 
@@ -127,14 +130,20 @@ def walk(height: float, phase: float, arms: float = 0.42) -> F64:
 def run(height: float, phase: float) -> F64:
     """Return a pose of running: both feet leave the ground, elbows are bent, the trunk leans forward."""
     left, right = phase, phase + pi
-    hips = (0.3 + 0.8 * sin(left), 0.3 + 0.8 * sin(right))
-    knees = (0.35 + 1.6 * max(0.0, cos(left + 0.7)) ** 1.2, 0.35 + 1.6 * max(0.0, cos(right + 0.7)) ** 1.2)
-    swing = (-0.15 - 0.85 * sin(left), -0.15 - 0.85 * sin(right))
+    hips = (0.27 + 0.62 * sin(left), 0.27 + 0.62 * sin(right))
+    knees = (_running_knee(left), _running_knee(right))
+    swing = (-0.1 - 0.75 * sin(left), -0.1 - 0.75 * sin(right))
+    twist = -0.25 * sin(left)
     pose = stand_up(
-        height, lean=0.24, hip=hips, knee=knees, arm=swing, elbow=(1.55, 1.55), spread=(0.2, 0.2), twist=-0.3 * sin(left)
+        height, lean=0.22, hip=hips, knee=knees, arm=swing, elbow=(1.6, 1.6), spread=(0.2, 0.2), twist=twist
     )
     pose[:, 2] += 0.05 * height * max(0.0, abs(sin(phase)) - 0.35)
     return pose
+
+
+def _running_knee(phase: float) -> float:
+    """Return how far a knee is bent: most while the leg swings through, some when the thigh is high in front."""
+    return 0.3 + 1.55 * max(0.0, cos(phase + 0.5)) ** 1.2 + 0.35 * max(0.0, sin(phase))
 
 
 def stand(height: float, seconds: float, manner: int) -> F64:
@@ -153,7 +162,7 @@ def stand(height: float, seconds: float, manner: int) -> F64:
     return pose
 
 
-def push(height: float, phase: float, handle: tuple[float, float, float]) -> F64:
+def push(height: float, phase: float, handle: Place) -> F64:
     """Return a pose of walking with both hands on a handle in front, (forward, half width, up) in metres."""
     pose = walk(height, phase)
     for side, sign in enumerate(SIDE_SIGN):
@@ -222,28 +231,35 @@ def fight(height: float, seconds: float, opponent_metres: float, opponent_height
 
 def fall(height: float, progress: float, direction: float, seconds: float) -> F64:
     """Return a pose of a fall: stumbling at progress 0, on the ground at 1; `direction` 0 is forward, pi backward."""
-    bent = sin(pi * min(progress, 1.0))
-    settled = max(0.0, progress - 0.7) / 0.3
-    stir = 0.05 * sin(seconds * 2.0) * settled
-    flung = 0.6 + 1.2 * bent + 0.7 * settled
+    progress = min(progress, 1.0)
+    bent, settled = sin(pi * progress), max(0.0, progress - 0.6) / 0.4
+    stir = 0.04 * sin(seconds * 2.0) * settled
+    # Whoever lies on the back may draw up a knee; face down the thighs are straight and a shin may rise.
+    is_backward = abs(direction) > pi / 2
+    thigh, shin = (0.75, 1.3) if is_backward else (-0.02, 0.5)
+    flung = 0.6 + 1.3 * bent + (1.9 if not is_backward else 0.35) * settled
     pose = stand_up(
         height,
-        lean=0.15 + 0.3 * bent,
-        hip=(0.25 + 0.5 * bent + 0.25 * settled, 0.1 + 0.2 * bent + stir),
-        knee=(0.3 + 0.7 * bent + 0.45 * settled, 0.2 + 0.4 * bent),
-        arm=(flung, flung * 0.75 + stir),
-        elbow=(0.5, 0.7),
-        spread=(0.5, 0.6),
+        lean=(0.15 + 0.3 * bent) * (1 - settled),
+        hip=(0.25 * (1 - settled) + 0.5 * bent + thigh * settled, 0.1 * (1 - settled) + 0.2 * bent),
+        knee=(0.3 * (1 - settled) + 0.7 * bent + shin * settled, 0.15 + 0.4 * bent),
+        arm=(flung, flung * 0.85 + stir),
+        elbow=(0.5 - 0.3 * settled, 0.7 - 0.5 * settled),
+        spread=(0.6, 0.75),
+        stance=0.12 * settled,
     )
-    angle = (pi / 2 - 0.06) * min(progress, 1.0) ** 1.7
+    angle = (pi / 2 - 0.03) * progress**1.7
     pose = turn(pose, -direction)
     cosine, sine = cos(angle), sin(angle)
     forward = pose[:, 0] * cosine + pose[:, 2] * sine
     pose[:, 2] = pose[:, 2] * cosine - pose[:, 0] * sine
     pose[:, 0] = forward
     pose = turn(pose, direction)
-    # Nothing goes into the ground: a lying trunk is as thick as it is.
-    pose[:, 2] += max(0.0, 0.045 * height - float(pose[:, 2].min()))
+    # Nothing goes into the ground: who falls stays on the feet, who lies rests on the trunk, with the arms beside it.
+    lowest = float(pose[:, 2].min()) - ANKLE_HEIGHT * height
+    trunk = float(min(pose[PELVIS, 2], pose[CHEST, 2])) - 0.06 * height
+    pose[:, 2] -= min(lowest, 0.0) * (1 - settled) + trunk * settled
+    pose[:, 2] = np.maximum(pose[:, 2], 0.03 * height)
     return pose
 
 

@@ -91,16 +91,21 @@ def add_stroller(body: Body, spot: Spot, paint: Colour) -> None:
         grip = spot.point(STROLLER_HANDLE[0], STROLLER_HANDLE[1] * side, STROLLER_HANDLE[2])
         body.hull(METAL, (grip, 0.02), (spot.point(x + 0.1, 0.2 * side, 0.45), 0.02))
     body.hull(TYRE, (spot.point(0.5, 0.2, 1.0), 0.024), (spot.point(0.5, -0.2, 1.0), 0.024))
-    body.hull(paint, *((spot.point(x + forward, 0.13 * side, 0.55), 0.12) for forward in (-0.2, 0.28) for side in (1, -1)))
+    body.hull(
+        paint, *((spot.point(x + forward, 0.13 * side, 0.55), 0.12) for forward in (-0.2, 0.28) for side in (1, -1))
+    )
     # The hood stands at the parent's end.
     body.hull(dark, *((spot.point(x - 0.16, 0.1 * side, up), 0.15) for up in (0.72, 0.85) for side in (1, -1)))
     body.hull((232, 190, 160), (spot.point(x + 0.1, 0, 0.72), 0.08))
 
 
-def _extrude(body: Body, spot: Spot, profile: F64, half: float, paint: Colour, sun: F64, *, glass: bool = False) -> None:
+def _extrude(
+    body: Body, spot: Spot, profile: F64, half: float, paint: Colour, sun: F64, *, glass: bool = False
+) -> None:
     """Add a profile (N, 2) in the plane of travel, made as wide as the vehicle: two sides, and a strip per edge."""
     sides = [
-        spot.points(np.column_stack([profile[:, 0], np.full(len(profile), half * side), profile[:, 1]])) for side in (1, -1)
+        spot.points(np.column_stack([profile[:, 0], np.full(len(profile), half * side), profile[:, 1]]))
+        for side in (1, -1)
     ]
     middle = (sides[0].mean(axis=0) + sides[1].mean(axis=0)) / 2
     quads = [np.stack([sides[0][i], sides[0][i - 1], sides[1][i - 1], sides[1][i]]) for i in range(len(profile))]
@@ -122,33 +127,49 @@ def add_car(body: Body, spot: Spot, paint: Colour, sun: F64) -> None:
     _extrude(body, spot, cabin, half * 0.88, paint, sun, glass=True)
     for side in (1, -1):
         across = half * 0.89 * side
-        for window in ([(-1.55, 1.0), (-1.28, 1.34), (-0.5, 1.36), (-0.5, 1.0)], [(-0.4, 1.0), (-0.4, 1.36), (0.2, 1.36), (0.75, 1.0)]):
+        for window in (
+            [(-1.55, 1.0), (-1.28, 1.34), (-0.5, 1.36), (-0.5, 1.0)],
+            [(-0.4, 1.0), (-0.4, 1.36), (0.2, 1.36), (0.75, 1.0)],
+        ):
             body.face(spot.points(np.array([(x, across, z) for x, z in window])), GLASS, nearer=0.3)
         for x in (-1.3, 1.3):
             _car_wheel(body, spot, x, half * side, 0.34)
         for x, colour in ((2.09, (250, 244, 200)), (-2.11, (190, 30, 30))):
-            lamp = np.array([(x, half * side * 0.9, 0.75), (x, half * side * 0.55, 0.75), (x, half * side * 0.55, 0.6), (x, half * side * 0.9, 0.6)])
-            body.face(spot.points(lamp), colour, nearer=0.05)
+            lamp = np.array(
+                [
+                    (x, half * side * 0.9, 0.75),
+                    (x, half * side * 0.55, 0.75),
+                    (x, half * side * 0.55, 0.6),
+                    (x, half * side * 0.9, 0.6),
+                ]
+            )
+            body.face(spot.points(lamp), colour, nearer=0.7)
 
 
 def _car_wheel(body: Body, spot: Spot, x: float, y: float, radius: float) -> None:
     angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     for scale, colour, nearer in ((1.0, TYRE, 0.35), (0.55, METAL, 0.4)):
-        ring = np.column_stack([x + radius * scale * np.cos(angles), np.full(16, y), radius + radius * scale * np.sin(angles)])
+        ring = np.column_stack(
+            [x + radius * scale * np.cos(angles), np.full(16, y), radius + radius * scale * np.sin(angles)]
+        )
         body.face(spot.points(ring), colour, nearer=nearer)
 
 
 def add_cart(body: Body, spot: Spot, paint: Colour, sun: F64) -> None:
     """Add an open cart of 2.4 m: a low body, a bench, four posts and a roof. The driver is a person of its own."""
     half = 0.6
-    floor = np.array([(-1.2, 0.25), (-1.2, 0.85), (-0.45, 0.85), (-0.4, 0.42), (0.7, 0.42), (0.85, 0.95), (1.2, 0.75), (1.25, 0.3)])
+    floor = np.array(
+        [(-1.2, 0.25), (-1.2, 0.85), (-0.45, 0.85), (-0.4, 0.42), (0.7, 0.42), (0.85, 0.95), (1.2, 0.75), (1.25, 0.3)]
+    )
     for piece in (floor[[0, 1, 2, 3]], floor[[0, 3, 4, 7]], floor[[4, 5, 6, 7]]):
         _extrude(body, spot, piece, half, paint, sun)
     roof = np.array([(-1.15, 1.82), (-1.1, 1.9), (0.95, 1.9), (1.0, 1.82)])
     _extrude(body, spot, roof, half * 1.05, (232, 230, 222), sun)
     for x in (-1.1, 0.9):
         for side in (1, -1):
-            body.hull(METAL, (spot.point(x, half * 0.9 * side, 0.8), 0.03), (spot.point(x, half * 0.9 * side, 1.82), 0.03))
+            body.hull(
+                METAL, (spot.point(x, half * 0.9 * side, 0.8), 0.03), (spot.point(x, half * 0.9 * side, 1.82), 0.03)
+            )
     for side in (1, -1):
         for x in (-0.8, 0.85):
             _car_wheel(body, spot, x, half * side * 1.02, 0.27)
