@@ -1,7 +1,7 @@
 """Actors and what they do: a script of actions per actor, and from it place, heading and pose in every frame."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from raypipe.world.people import COLOURS, Look, draw_look, dress
 from raypipe.world.shapes import Body, Colour
 
 Action = Literal[
-    "walking", "standing", "pushing", "running", "falling", "lying", "fighting", "cycling", "skating", "driving", "carting"
+    "walking", "standing", "pushing", "running", "falling", "lying",
+    "fighting", "cycling", "skating", "driving", "carting",
 ]  # fmt: skip
 NORMAL: frozenset[Action] = frozenset({"walking", "standing", "pushing"})
-ACTIONS: tuple[Action, ...] = Action.__args__  # type: ignore[attr-defined]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 # Metres per second, and their spread among actors.
 SPEEDS: dict[Action, tuple[float, float]] = {

@@ -29,7 +29,7 @@ PRETRAIN_PLACES: tuple[Place, ...] = ("street", "path")
 TEST_PLACES: tuple[Place, ...] = ("square", "park")
 
 # Below these an actor is in the truth of boxes and labels no more: too small or too hidden for anybody to tell.
-MIN_BOX_PIXELS, MIN_VISIBLE = 8.0, 0.25
+MIN_SIDE_PIXELS, MIN_LENGTH_PIXELS, MIN_VISIBLE = 4.0, 10.0, 0.25
 # Lanes in metres from the camera.
 NEAR_LANES, FAR_LANES = (5.6, 12.0), (14.0, 23.0)
 
@@ -71,7 +71,8 @@ class Seen:
     @property
     def is_clear(self) -> bool:
         """Whether enough of the actor is seen to be told from the background."""
-        return self.visible >= MIN_VISIBLE and self.box[3] - self.box[1] >= MIN_BOX_PIXELS
+        sides = (self.box[2] - self.box[0], self.box[3] - self.box[1])
+        return self.visible >= MIN_VISIBLE and min(sides) >= MIN_SIDE_PIXELS and max(sides) >= MIN_LENGTH_PIXELS
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ class _Cast:
         self, first: Action, then: Action | None, colours: tuple[str, ...], start: tuple[float, float]
     ) -> None:
         """Somebody goes away from the camera, and when far may go on otherwise."""
-        rng, config = self._rng, self._config
+        rng = self._rng
         speed = draw_speed(rng, first)
         far_seconds = (21.0 - start[1]) / max(speed, 0.1)
         phases = [Phase(first, far_seconds if then else 1e6, speed)]

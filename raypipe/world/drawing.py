@@ -19,9 +19,9 @@ def draw_outlines(canvas: U8, outlines: Sequence[Outline], gain_3: F64) -> None:
         first, second, third = outline.colour
         colour = (min(first * red, 255.0), min(second * green, 255.0), min(third * blue, 255.0))
         if outline.line_pixels:
-            cv2.polylines(canvas, [outline.points_K2], True, colour, outline.line_pixels, cv2.LINE_AA, FRACTION_BITS)
+            cv2.polylines(canvas, [outline.points], True, colour, outline.line_pixels, cv2.LINE_AA, FRACTION_BITS)
         else:
-            cv2.fillConvexPoly(canvas, outline.points_K2, colour, cv2.LINE_AA, FRACTION_BITS)
+            cv2.fillConvexPoly(canvas, outline.points, colour, cv2.LINE_AA, FRACTION_BITS)
 
 
 def fill_polygons(mask: U8, polygons: Sequence[I32]) -> None:
@@ -34,17 +34,17 @@ def mask_of(outlines: Sequence[Outline], left: int, top: int, width: int, height
     """Return what outlines cover of a window of the picture, uint8 (height, width), 255 where they do."""
     mask = np.zeros((height, width), np.uint8)
     corner = np.array([left << FRACTION_BITS, top << FRACTION_BITS], dtype=np.int32)
-    fill_polygons(mask, [line.points_K2 - corner for line in outlines if not line.line_pixels and not line.is_inner])
+    fill_polygons(mask, [line.points - corner for line in outlines if not line.line_pixels and not line.is_inner])
     for outline in outlines:
         if outline.line_pixels:
-            points = [outline.points_K2 - corner]
+            points = [outline.points - corner]
             cv2.polylines(mask, points, True, 255, outline.line_pixels, cv2.LINE_8, FRACTION_BITS)
     return mask
 
 
 def bounds(outlines: Sequence[Outline]) -> tuple[int, int, int, int]:
     """Return whole pixels x1 y1 x2 y2 outside which outlines draw nothing."""
-    points = np.concatenate([outline.points_K2 for outline in outlines])
+    points = np.concatenate([outline.points for outline in outlines])
     margin = 2 + max(outline.line_pixels for outline in outlines)
     (x1, y1), (x2, y2) = (points.min(axis=0) >> FRACTION_BITS).tolist(), (points.max(axis=0) >> FRACTION_BITS).tolist()
     return x1 - margin, y1 - margin, x2 + margin, y2 + margin

@@ -13,11 +13,16 @@ from PIL import Image
 from raypipe.errors import UserError
 from raypipe.stages.spatial_config import EXPANSION
 from raypipe.video.encode import write_video
+from raypipe.world.actions import NORMAL
 from raypipe.world.captions import captions
 from raypipe.world.clips import Clip, Frame, Seen, Split, WorldConfig, make_clip
 
 CLASSES = ("person", "vehicle")
 JPEG_QUALITY = 88
+# Who is hidden for this long, as by a post, has not stopped.
+GAP_SECONDS = 0.5
+# Crops with less of their object in view are not captioned.
+MIN_CAPTIONED = 0.5
 # Every how many frames a crop of an actor becomes a captioned image: novel actions are short, and rarer.
 NORMAL_STEP, NOVEL_STEP = 30, 6
 # Beside a novel action so many of the normal crops are kept.
@@ -46,7 +51,8 @@ def write_folder(root: Path, config: WorldConfig, num_train: int, num_test: int,
             write_video(root / f"{name}.mp4", _watch(clip, shown, novel), config.fps)
             (root / "boxes" / f"{name}.txt").write_text(mot_text(shown))
             (root / "truth" / f"{name}.csv").write_text(truth_text(shown))
-            labels += [f"{name},{start},{end}" for start, end in intervals(novel)]
+            gap = round(GAP_SECONDS * config.fps)
+            labels += [f"{name},{start},{end}" for start, end in intervals(novel, gap)]
     # Written last: its presence says that everything else is there.
     (root / "labels.csv").write_text("\n".join(labels) + "\n")
 
@@ -70,10 +76,16 @@ def make_root(root: Path) -> None:
         raise UserError(f"{root}: is not empty; name a new folder, or remove what is there")
 
 
-def intervals(is_novel: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return the runs of true values as (start, end), the end exclusive."""
+def intervals(is_novel: Sequence[bool], max_gap: int = 0) -> list[tuple[int, int]]:
+    """Return the runs of true values as (start, end), the end exclusive; those at most `max_gap` apart are one."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(is_novel, dtype=np.int8), [0]]))).tolist()
-    return list(zip(edges[::2], edges[1::2], strict=True))
+    found: list[tuple[int, int]] = []
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if found and start - found[-1][1] <= max_gap:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
 
 
 def mot_text(shown: Sequence[Sequence[Seen]]) -> str:
@@ -135,11 +147,11 @@ def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
 
 def _captioned(frame: Frame, index: int, clip: Clip, rng: np.random.Generator) -> list[Seen]:
     """Return the objects of a frame of which a captioned crop is made."""
-    has_novel = any(actor.actions[-1] not in ("walking", "standing", "pushing") for actor in clip.actors)
+    has_novel = any(actor.actions[-1] not in NORMAL for actor in clip.actors)
     found = []
     for one in frame.seen:
         step = NOVEL_STEP if one.is_novel else NORMAL_STEP
-        if not one.is_clear or (index + 7 * one.track_id) % step:
+        if not one.is_clear or one.visible < MIN_CAPTIONED or (index + 7 * one.track_id) % step:
             continue
         if one.is_novel or not has_novel or rng.random() < NORMAL_KEPT:
             found.append(one)

@@ -120,8 +120,7 @@ class Renderer:
         picture = cv2.GaussianBlur(picture, (0, 0), BLUR_PIXELS)
         tile, down, right = self._order[frame % len(self._order)].tolist()
         noise = self._noise[tile, down : down + camera.height, right : right + camera.width]
-        found: U8 = cv2.add(picture, noise, dtype=cv2.CV_8U)
-        return found
+        return cv2.add(picture, noise, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
 
 
 def _scaled(left: float, top: float, width: float, height: float) -> Box:

@@ -127,8 +127,8 @@ def _sample(noise: NDArray[np.float32], x: F64, y: F64, metres: float) -> NDArra
     """Return noise that repeats after so many metres, at places on the ground."""
     size = noise.shape[0]
     columns, rows = (np.mod(axis / metres, 1).astype(np.float32) * (size - 1) for axis in (x, y))
-    found: NDArray[np.float32] = cv2.remap(noise, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return found
+    found = cv2.remap(noise, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return found.astype(np.float32, copy=False)
 
 
 def _ground(rng: np.random.Generator, camera: Camera, place: Place) -> F64:
@@ -141,7 +141,8 @@ def _ground(rng: np.random.Generator, camera: Camera, place: Place) -> F64:
     grain = 0.55 * _sample(_noise(rng, 64), x, y, 4.0) + 0.45 * _sample(_noise(rng, 16), x, y, 11.0)
     fade = np.clip(1.4 - y / 26, 0.25, 1)
     colour = _surface(rng, place, x, y, fade) + (grain * 7 * fade)[..., None] * np.array([1.0, 1.0, 0.92])
-    return np.where(is_ground[..., None], colour, np.clip(sky, 0, 250))
+    found: F64 = np.where(is_ground[..., None], colour, np.clip(sky, 0, 250))
+    return found
 
 
 def _surface(rng: np.random.Generator, place: Place, x: F64, y: F64, fade: F64) -> F64:

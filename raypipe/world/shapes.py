@@ -11,7 +11,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.world.camera import Camera, F64
+from raypipe.world.camera import F64, Camera
 
 I32 = NDArray[np.int32]
 Colour = tuple[float, float, float]
@@ -39,7 +39,7 @@ class Outline:
     """
 
     depth: float
-    points_K2: I32
+    points: I32
     colour: Colour
     line_pixels: int = 0
     is_inner: bool = False
@@ -110,13 +110,14 @@ class Body:
         lit = support(pixels_PM2 + shift, radii_pixels * LIT_SIZE)
         # What lies behind the middle of the body is darker, so that far limbs differ from near ones.
         behind = np.where(depths_P > depths_P.mean() + 0.04, 0.86, 1.0)
-        depths, whole, lit = depths_P.tolist(), to_fixed(whole), to_fixed(lit)
+        depths: list[float] = depths_P.tolist()
+        whole_PK2, lit_PK2 = to_fixed(whole), to_fixed(lit)
         colours = np.array(self.ball_colours) * behind[:, None]
         shaded, bright = (colours * SHADE).tolist(), (colours * LIT).tolist()
         found = []
         for number, far in enumerate(depths):
-            found.append(Outline(far, whole[number], shaded[number]))
-            found.append(Outline(far, lit[number], bright[number], is_inner=True))
+            found.append(Outline(far, whole_PK2[number], shaded[number]))
+            found.append(Outline(far, lit_PK2[number], bright[number], is_inner=True))
         return found
 
     def shadows(self, camera: Camera, sun_3: F64) -> list[I32]:

@@ -143,7 +143,8 @@ def run(height: float, phase: float) -> F64:
 
 def _running_knee(phase: float) -> float:
     """Return how far a knee is bent: most while the leg swings through, some when the thigh is high in front."""
-    return 0.3 + 1.55 * max(0.0, cos(phase + 0.5)) ** 1.2 + 0.35 * max(0.0, sin(phase))
+    swing: float = max(0.0, cos(phase + 0.5)) ** 1.2
+    return 0.3 + 1.55 * swing + 0.35 * max(0.0, sin(phase))
 
 
 def stand(height: float, seconds: float, manner: int) -> F64:

@@ -35,7 +35,8 @@ class Spot:
 
     def point(self, *local: float) -> F64:
         """Return a local point in the world."""
-        return place(np.array([local]), self.at, self.heading)[0]
+        found: F64 = place(np.array([local]), self.at, self.heading)[0]
+        return found
 
     def points(self, local_N3: F64) -> F64:
         """Return local points in the world."""
@@ -62,16 +63,20 @@ def add_bicycle(body: Body, spot: Spot, paint: Colour, crank: float) -> None:
     body.hull(TYRE, (spot.point(SADDLE[0] - 0.1, 0, SADDLE[2] + 0.03), 0.05), (saddle, 0.03))
     for side in (1, -1):
         pedal = PEDAL_AXLE + side * 0.17 * np.array([cos(crank), 0.0, -sin(crank)])
-        body.hull(METAL, (spot.point(PEDAL_AXLE[0], 0.05 * side, PEDAL_AXLE[2]), 0.018), (
-            spot.point(pedal[0], 0.1 * side, pedal[2]), 0.03))  # fmt: skip
+        axle_end = spot.point(PEDAL_AXLE[0], 0.05 * side, PEDAL_AXLE[2])
+        body.hull(METAL, (axle_end, 0.018), (spot.point(pedal[0], 0.1 * side, pedal[2]), 0.03))
 
 
 def add_skateboard(body: Body, spot: Spot, paint: Colour) -> None:
     """Add a skateboard: a deck with raised ends and four wheels."""
     half, wide, top = 0.34, 0.1, DECK_METRES - 0.03
     for side in (1, -1):
-        body.hull(paint, (spot.point(half * side, wide - 0.03, top), 0.03), (spot.point(half * side, 0.03 - wide, top), 0.03), (
-            spot.point((half + 0.14) * side, 0, top + 0.07), 0.03))  # fmt: skip
+        body.hull(
+            paint,
+            (spot.point(half * side, wide - 0.03, top), 0.03),
+            (spot.point(half * side, 0.03 - wide, top), 0.03),
+            (spot.point((half + 0.14) * side, 0, top + 0.07), 0.03),
+        )
         for edge in (1, -1):
             body.hull((226, 220, 200), (spot.point(0.26 * side, wide * edge * 0.8, 0.04), 0.045))
     corners = [spot.point(half * x, (wide - 0.03) * y, top) for x in (1, -1) for y in (1, -1)]
