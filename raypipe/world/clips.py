@@ -256,8 +256,10 @@ def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
         scene_seed = 2 * (config.seed * 100_000 + number)
         scene = make_scene(scene_seed, config.width, config.height, PRETRAIN_PLACES if novelty else PLACES)
     else:
-        scene_seed = 2 * (config.seed * 100_000 + number % config.num_scenes) + 1
-        scene = make_scene(scene_seed, config.width, config.height, TEST_PLACES)
+        camera = number % config.num_scenes
+        scene_seed = 2 * (config.seed * 100_000 + camera) + 1
+        place = TEST_PLACES[camera % len(TEST_PLACES)]
+        scene = make_scene(scene_seed, config.width, config.height, (place,))
         novelty = config.novelties[number % len(config.novelties)] if split == "test" else None
     cast = _Cast(rng, config, scene)
     name = f"{number + 1:03d}"
