@@ -25,7 +25,7 @@ LAYERS = [
         "versions",
         "progress",
     },
-    {"stages", "evaluate", "training_data", "training_images", "training_pairs", "plots"},
+    {"stages", "evaluate", "training_data", "training_images", "training_pairs", "plots", "world"},
     {
         "config",
         "cluster",
