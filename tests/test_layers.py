@@ -24,6 +24,7 @@ LAYERS = [
         "score_files",
         "versions",
         "progress",
+        "timings",
     },
     {"stages", "evaluate", "training_data", "training_images", "plots"},
     {"config", "cluster", "catalog", "model_folders", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
