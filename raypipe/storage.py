@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -248,6 +249,19 @@ class RunFolder:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a local file, whole or not at all. Raises UserError where the place cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> None:
     """Raise UserError, naming the keys that differ, where the folder holds features of another config."""
     existing = folder.read_json("run.json")
@@ -256,6 +270,18 @@ def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], conf
         names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
         changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
         raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
+
+
+def read_run(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> dict[str, Any]:
+    """Return run.json of a folder that holds a run of this config.
+
+    Raises UserError where it holds none, or features of another config.
+    """
+    document = folder.read_json("run.json")
+    if document is None:
+        raise UserError(f"{folder.root} holds no run (run.json is missing): run `raypipe extract` first")
+    require_same_config(folder, feature_keys, config_hash)
+    return document
 
 
 def open_run(
