@@ -24,6 +24,10 @@ LAYERS = [
         "score_files",
         "versions",
         "progress",
+        "published",
+        "timings",
+        "charts",
+        "benchmarks",
     },
     {"stages", "evaluate", "training_data", "training_images", "training_pairs", "plots", "world"},
     {
@@ -38,7 +42,13 @@ LAYERS = [
         "train_worker",
         "trainer",
         "score",
+        "findings",
+        "pictures",
+        "overlay",
     },
+    {"report_videos"},
+    {"report", "render"},
+    {"report_video_page"},
     {
         "workflow",
         "demo",
@@ -54,6 +64,8 @@ LAYERS = [
         "train_smm_worker",
         "smm_training_data",
         "label_vqa",
+        "report_page",
+        "report_cli",
     },
     {"cli"},
 ]
@@ -148,6 +160,7 @@ def loaded_after(code):
         ("import raypipe", HEAVY),
         ("import raypipe.cli; raypipe.cli.build_parser()", HEAVY),
         ("import raypipe.config", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
+        ("import raypipe.report_page, raypipe.render", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
     ],
 )
 def test_importing_is_light(code, absent):
