@@ -1,9 +1,11 @@
 """Runs with the spatial features, on random weights: what they are does not depend on how the work is laid out."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import av
 import numpy as np
@@ -97,6 +99,40 @@ def moving_boxes(path, stride):
             if height >= 24 and width >= 12:
                 lines.append(f"{number + 1},-1,{columns.start},{rows.start},{width},{height},0.9,-1,-1,-1")
     return "\n".join(lines) + "\n"
+
+
+@pytest.mark.slow
+def test_the_full_recipe_runs_on_real_clips(shared, tmp_path, weights):
+    """jobs/full.yaml as it is shipped, with tiny random weights, on clips of Ped2 and the street of vtest.avi."""
+    clips, root = shared / "data", tmp_path / "data"
+    boxes = root / "boxes"
+    for folder in (root / "train", root / "test", boxes / "train", boxes / "test"):
+        folder.mkdir(parents=True)
+    for name in ("train/01", "train/02", "test/01"):
+        (root / f"{name}.mp4").symlink_to(clips / "ped2" / f"{name}.mp4")
+        (boxes / f"{name}.txt").symlink_to(clips / "ped2" / "boxes" / f"{name}.txt")
+    (root / "test" / "vtest.avi").symlink_to(clips / "vtest.avi")
+    (boxes / "test" / "vtest.txt").write_text(moving_boxes(clips / "vtest.avi", 1))
+    (root / "labels.csv").write_text("video,start_frame,end_frame\ntest/01,60,180\n")
+    recipe = Path(__file__).parents[1] / "jobs" / "full.yaml"
+    settings = {"weights.blip2": weights["blip2"], "weights.smm": weights["smm"], "decode.stride": 4, "train.epochs": 1}
+    settings |= {"sentence.max_length": 12, "sentence.min_length": 4}
+    overrides = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "raypipe.cli", "run", "--config", str(recipe), *overrides]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment["PYTHONPATH"] = str(recipe.parents[1])
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "time: decode " in done.stdout
+    output = tmp_path / "runs" / "full"
+    tables = [pq.read_table(path) for path in sorted((output / "features").rglob("*.parquet"))]
+    assert sum(table.num_rows for table in tables) > 1000
+    for table in tables:
+        assert set(FEATURE.names) | {"cross"} <= set(table.column_names)
+        assert not any(table[name].null_count for name in table.column_names)
+    results = json.loads((output / "results.json").read_text())
+    assert sum(row.get("share", 0) for row in results["timings"].values()) == pytest.approx(1)
+    assert results["counts"]["dead"] == 0
 
 
 @pytest.mark.slow
