@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from raypipe import __version__
 from raypipe.errors import UserError
+from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
 from raypipe.weights_cli import add_weights_parser, run_weights
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ examples:
   raypipe run --config jobs/ped2_motion.yaml
   raypipe run --config jobs/ped2_motion.yaml --set score.model=knn
   raypipe evaluate --scores scores.npy --labels labels.npz --json results.json
+  raypipe evaluate --scores scores.csv --dataset folder --root data --out figures
 
 exit codes: 0 all is well, 1 it failed, 2 a mistake in the call or config, 3 done, but with dead letters
 (segments or videos that could not be processed; <output>/dead says why)."""
@@ -43,7 +45,7 @@ COMMANDS = {
     "extract": "compute the features of all videos that lack them",
     "train": "train the model of normal behaviour on the train split",
     "score": "score every frame of the test split",
-    "evaluate": "compare scores with labels: a run's, or those of any method (--scores and --labels)",
+    "evaluate": "compare scores with labels: a run's, or those of any method (--scores)",
 }
 
 
@@ -60,9 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name in ("run", "extract"):
             command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
         if name == "evaluate":
-            command.add_argument("--scores", type=Path, metavar="FILE", help="frame scores: .npy or .npz")
-            command.add_argument("--labels", type=Path, metavar="FILE", help=".npz: labels, video_names, num_frames")
-            command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
+            add_evaluate_options(command)
         _add_debug(command)
     text = "draw clips and do a whole run on them: no data, weights or GPU needed"
     demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
@@ -143,8 +143,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _demo(options)
     if options.command == "weights":
         return run_weights(options)
-    if options.command == "evaluate" and (options.scores or options.labels):
-        return _evaluate_files(options)
+    if options.command == "evaluate" and is_of_scores(options):
+        return evaluate_scores(options)
     retry_dead = getattr(options, "retry_dead", False)
     return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
 
@@ -156,25 +156,10 @@ def _work_with_config(
 ) -> int:
     if not options.config:
         command = getattr(options, "command", "the script")
-        wanted = "--config FILE" + (", or --scores FILE --labels FILE" if command == "evaluate" else "")
-        raise UserError(f"{command} needs {wanted}")
-    if getattr(options, "json", None):
-        raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
+        raise UserError(f"{command} needs --config FILE" + (", or --scores FILE" if command == "evaluate" else ""))
     from raypipe.config import load_config
 
     return work((load or load_config)(options.config, options.overrides))
-
-
-def _evaluate_files(options: argparse.Namespace) -> int:
-    if options.config or options.overrides or not (options.scores and options.labels):
-        raise UserError("evaluate takes --config (and --set), or both --scores and --labels")
-    from raypipe.evaluate import EvaluateConfig, evaluate_files, metric_table, results_document, write_json
-    from raypipe.versions import versions
-
-    evaluation = evaluate_files(options.scores, options.labels, EvaluateConfig(), seed=0)
-    print(metric_table(evaluation))
-    write_json(results_document(evaluation, versions=versions()), options.json)
-    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

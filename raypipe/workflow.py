@@ -16,18 +16,12 @@ from raypipe.catalog import Catalogue, list_videos
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.errors import UserError
-from raypipe.evaluate import (
-    Evaluation,
-    VideoScores,
-    align_labels,
-    evaluate_videos,
-    metric_table,
-    per_video_table,
-    results_document,
-)
+from raypipe.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
 from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.pipeline import extract, require_features
+from raypipe.results import metric_table, per_video_table, results_document
+from raypipe.results_page import results_page
 from raypipe.score import made_by, score
 from raypipe.storage import RunFolder, require_same_config
 from raypipe.train import read_model, train
@@ -36,6 +30,7 @@ from raypipe.versions import versions
 TIMINGS_NAME = "timings.json"
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
+PAGE_NAME = "results.md"
 SHOWN_DEAD_LETTERS = 5
 # What is timed as a whole; other timings are of the stages of an extraction.
 WHOLE_STEPS = ("extract", "train", "score")
@@ -135,6 +130,10 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         document["metrics"] = {}
     folder.commit_json(RESULTS_NAME, document)
     folder.commit(folder.path(PER_VIDEO_NAME), serialise_table(per_video_table(evaluation)))
+    if catalogue.labels is not None:
+        page = results_page(evaluation, title="Results", dataset=config.dataset.name)
+        folder.commit(folder.path(PAGE_NAME), page.encode())
+        _log_files(experiment, folder, "results", PAGE_NAME)
     _log_files(experiment, folder, "results", RESULTS_NAME, PER_VIDEO_NAME)
     experiment.log_figure(plot_timelines(videos, rates), "score_timelines.png")
     where = f"results: {folder.path(RESULTS_NAME)}"
@@ -219,8 +218,9 @@ def _evaluate(
                 .astype(np.float64)
             )
             label, num_cut = align_labels((catalogue.labels or {}).get(name, []), len(score_T))
-            videos.append(VideoScores(name, score_T, label, num_cut))
             rates[name] = entry.index.fps
+            video = entry.video
+            videos.append(VideoScores(name, score_T, label, num_cut, rates[name], video.class_name, video.scene))
     evaluation = evaluate_videos(
         videos,
         config.evaluate,
