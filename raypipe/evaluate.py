@@ -154,6 +154,16 @@ def evaluate_videos(
     the per-video min-max scaling that were applied to the scores are only passed on, to be printed with the figures.
     Raises ValueError on an infinite score and on two videos of one name.
     """
+    from threadpoolctl import threadpool_limits
+
+    # On cores that have other work, threads of matrix products wait for one another: seconds become minutes.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _evaluate(videos, config, seed, smoothing_seconds, min_max)
+
+
+def _evaluate(
+    videos: Sequence[VideoScores], config: EvaluateConfig, seed: int, smoothing_seconds: float | None, min_max: bool
+) -> Evaluation:
     if len({video.video_id for video in videos}) < len(videos):
         raise ValueError("a video is given twice")
     aligned = [_align(video) for video in videos]

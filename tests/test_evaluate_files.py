@@ -209,7 +209,7 @@ def test_lengths_that_are_given_need_no_videos(tmp_path, data):
     # One labelled frame of a is cut; that of b behind its labelled end is normal.
     assert [(v.num_frames, v.num_abnormal) for v in result.videos] == [(29, 14), (21, 10)]
     assert [(note.video_id, note.num_cut, note.num_padded) for note in result.alignment] == [("test/a", 1, 0)]
-    with pytest.raises(UserError, match="the length of test/a cannot be found: .*--lengths"):
+    with pytest.raises(UserError, match=r"the length of test/a cannot be found: .*--lengths"):
         evaluate_dataset(tmp_path / "scores.npy", dataset(data), CONFIG, seed=0)
 
 

@@ -106,7 +106,7 @@ def threshold_at(levels: Levels, score_N: ArrayLike, max_false_alarms: float) ->
     gives too many.
     """
     score = np.asarray(score_N, np.float64)
-    highs = np.unique(levels.high)
+    highs = np.sort(levels.high)
     # The number of false alarms only grows, on the way down, where an alarm begins.
     too_many = highs[count_at(levels, highs) > max_false_alarms]
     allowed = score[score > too_many[-1]] if too_many.size else score[~np.isnan(score)]

@@ -61,7 +61,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class _Bins:
-    """Counts of frames in K bins by falling score, (V, K) each; `is_single` (K,) tells bins of one distinct score."""
+    """Counts of frames in K bins by falling score, a row per video with frames.
+
+    `is_single` (K,) tells the bins of one distinct score.
+    """
 
     abnormal: NDArray[np.float32]
     normal: NDArray[np.float32]
@@ -125,9 +128,11 @@ def _replicates(
         defined = ~np.isnan(area)
         weight = count_RV[:, defined]
         values[name] = _ratio((weight * area[defined]).sum(1), weight.sum(1))
-    bins = _count(videos, borders_K, int(count_RV.max(initial=0)))
+    # Of a group, most videos have no frames.
+    present = videos.num_frames > 0
+    bins = _count(videos, present, borders_K, int(count_RV.max(initial=0)))
     sums = _Sums(len(count_RV))
-    weight = count_RV.astype(bins.abnormal.dtype)
+    weight = count_RV[:, present].astype(bins.abnormal.dtype)
     block = max(1, BLOCK_CELLS // len(count_RV))
     for start in range(0, len(borders_K), block):
         cut = slice(start, start + block)
@@ -153,13 +158,13 @@ def _borders(ends_D: NDArray[np.int64], num_bins: int) -> NDArray[np.int64]:
     return np.unique(ends_D[np.searchsorted(ends_D, wanted).clip(max=len(ends_D) - 1)])
 
 
-def _count(videos: RankedVideos, borders_K: NDArray[np.int64], max_count: int) -> _Bins:
+def _count(videos: RankedVideos, present_V: NDArray[np.bool_], borders_K: NDArray[np.int64], max_count: int) -> _Bins:
     sizes = np.diff(borders_K, prepend=-1)
-    num_bins, num_videos = len(borders_K), len(videos.num_frames)
+    num_bins, num_videos = len(borders_K), int(np.count_nonzero(present_V))
     # Sums of float32 are exact while they are whole and below 2**24, and the products are twice as fast.
     dtype = np.float32 if int(sizes.max(initial=0)) * max_count < 1 << 24 else np.float64
     bin_N = np.repeat(np.arange(num_bins), sizes)
-    cell = videos.video * np.int64(num_bins) + bin_N
+    cell = ((np.cumsum(present_V) - 1) * num_bins)[videos.video] + bin_N
     del bin_N
 
     def table(is_counted: NDArray[np.bool_]) -> Any:

@@ -7,6 +7,7 @@ evaluations of video anomaly detection: micro over all frames, macro over videos
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -211,13 +212,18 @@ class RankedVideos:
 
     def cumulate(self, count_V: F64 | None = None) -> tuple[F64, F64]:
         """Return the abnormal and the normal frames at or above each distinct score, video v counted `count_V[v]`."""
-        return _cumulated(self.label, self.ends, None if count_V is None else count_V[self.video])
+        return self._sums if count_V is None else _cumulated(self.label, self.ends, count_V[self.video])
+
+    @cached_property
+    def _sums(self) -> tuple[F64, F64]:
+        return _cumulated(self.label, self.ends, None)
 
     def select(self, is_in_V: NDArray[np.bool_]) -> "RankedVideos":
         """Return the videos of a group, under their own numbers; the others have no frames in it."""
         keep = is_in_V[self.video]
         ends = np.cumsum(keep)[self.ends] - 1
-        ends = np.unique(ends[ends >= 0])
+        # Scores that no frame of the group has end where the score above them does.
+        ends = ends[np.diff(ends, prepend=-1) > 0]
         areas = (np.where(is_in_V, area, np.nan) for area in (self.auc, self.anchored))
         return RankedVideos(self.label[keep], self.video[keep], ends, np.where(is_in_V, self.num_frames, 0), *areas)
 
