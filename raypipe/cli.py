@@ -1,4 +1,4 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | demo | weights`."""
+"""The command line: `raypipe run | extract | train | score | evaluate | ablate | demo | weights`."""
 
 import argparse
 import logging
@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             add_evaluate_options(command)
         _add_debug(command)
+    _add_ablate(commands)
     text = "draw clips and do a whole run on them: no data, weights or GPU needed"
     demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     folder = "where the clips and the run go; by default %(default)s"
@@ -73,6 +74,27 @@ def build_parser() -> argparse.ArgumentParser:
     for command in add_weights_parser(commands):
         _add_debug(command)
     return parser
+
+
+def _add_ablate(commands: Any) -> None:
+    text = "variations of a run over as few extractions as can be, and a table of them all"
+    command = commands.add_parser("ablate", help=text, description=text[0].upper() + text[1:] + ".")
+    _add_config(command)
+    command.add_argument("--base", metavar="FILE", help="a run's YAML file, in place of the file's own base")
+    command.add_argument("--only", metavar="NAMES", type=_names, help="variations to do, with commas between them")
+    _add_debug(command)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    if not options.config:
+        raise UserError("ablate needs --config FILE, as jobs/ablations/table3.yaml")
+    from raypipe.ablate import ablate
+
+    return ablate(options.config, options.overrides, print, base=options.base, only=options.only)
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -143,6 +165,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _demo(options)
     if options.command == "weights":
         return run_weights(options)
+    if options.command == "ablate":
+        return _ablate(options)
     if options.command == "evaluate" and is_of_scores(options):
         return evaluate_scores(options)
     retry_dead = getattr(options, "retry_dead", False)

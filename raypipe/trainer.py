@@ -8,10 +8,14 @@ import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raypipe.errors import UserError
 from raypipe.experiment import MetricLogger
 from raypipe.storage import RunFolder
+
+# What work on the cluster ends with when a worker died, or raised what is no mistake of the user's.
+WORK_FAILURES: tuple[type[Exception], ...] = (ray.exceptions.RayError, TrainingFailedError)
 
 
 class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]

@@ -78,7 +78,7 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
 
 def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Train the model that `score.model` names; see `train.train`."""
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     catalogue = require_features(config, folder)
     began = time.monotonic()
     trained, is_new = train(config, catalogue, experiment.metric_logger())
@@ -86,7 +86,7 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     if is_new:
         _set_timing(folder, "train", wall_seconds, trained.num_objects)
     experiment.log_metrics({"objects": trained.num_objects})
-    _log_files(experiment, folder, "model", f"models/{trained.kind}")
+    _log_files(experiment, folder, "model", folder.product(f"models/{trained.kind}"))
     if not is_new:
         return [f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"]
     losses = (
@@ -97,7 +97,7 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
 
 def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Score every frame of the test videos; see `score.score`."""
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     began = time.monotonic()
     result = score(config, require_features(config, folder))
     wall_seconds = time.monotonic() - began
@@ -105,7 +105,7 @@ def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     experiment.log_metrics({"videos": result.num_videos, "frames": result.num_frames, "objects": result.num_objects})
     lines = [
         f"scores: {result.num_videos:,} videos, {result.num_frames:,} frames, {result.num_objects:,} objects "
-        f"in {wall_seconds:.1f} s, in {folder.path('scores')}"
+        f"in {wall_seconds:.1f} s, in {folder.path(folder.product('scores'))}"
     ]
     if result.num_unscored_frames:
         lines.append(f"not scored: {result.num_unscored_frames:,} frames, their segments are missing or dead")
@@ -116,7 +116,7 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Compare the scores with the labels and write results.json, whether or not there are labels."""
     from raypipe.plots import plot_roc, plot_timelines
 
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     catalogue = require_features(config, folder)
     evaluation, videos, rates = _evaluate(config, folder, catalogue)
     document = results_document(
@@ -128,15 +128,16 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     )
     if catalogue.labels is None:
         document["metrics"] = {}
-    folder.commit_json(RESULTS_NAME, document)
-    folder.commit(folder.path(PER_VIDEO_NAME), serialise_table(per_video_table(evaluation)))
+    results, per_video, page = (folder.product(name) for name in (RESULTS_NAME, PER_VIDEO_NAME, PAGE_NAME))
+    folder.commit_json(results, document)
+    folder.commit(folder.path(per_video), serialise_table(per_video_table(evaluation)))
     if catalogue.labels is not None:
-        page = results_page(evaluation, title="Results", dataset=config.dataset.name)
-        folder.commit(folder.path(PAGE_NAME), page.encode())
-        _log_files(experiment, folder, "results", PAGE_NAME)
-    _log_files(experiment, folder, "results", RESULTS_NAME, PER_VIDEO_NAME)
+        text = results_page(evaluation, title=config.variation or "Results", dataset=config.dataset.name)
+        folder.commit(folder.path(page), text.encode())
+        _log_files(experiment, folder, "results", page)
+    _log_files(experiment, folder, "results", results, per_video)
     experiment.log_figure(plot_timelines(videos, rates), "score_timelines.png")
-    where = f"results: {folder.path(RESULTS_NAME)}"
+    where = f"results: {folder.path(results)}"
     if catalogue.labels is None:
         return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
     experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})
@@ -251,6 +252,7 @@ def _timings(folder: RunFolder) -> dict[str, dict[str, float]]:
     The stages of the extraction also have their share of its time, in all actors together.
     """
     document = folder.read_json(TIMINGS_NAME) or {}
+    document |= folder.read_json(folder.product(TIMINGS_NAME)) or {}
     timings = {
         stage: {"seconds": row["seconds"], "frames_per_second": row["frames"] / max(row["seconds"], 1e-9)}
         for stage, row in document.items()
@@ -272,8 +274,9 @@ def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) 
 
 
 def _set_timing(folder: RunFolder, stage: str, seconds: float, num_frames: int) -> None:
-    document = folder.read_json(TIMINGS_NAME) or {}
-    folder.commit_json(TIMINGS_NAME, document | {stage: {"seconds": seconds, "frames": num_frames}})
+    name = folder.product(TIMINGS_NAME)
+    document = folder.read_json(name) or {}
+    folder.commit_json(name, document | {stage: {"seconds": seconds, "frames": num_frames}})
 
 
 def _log_files(experiment: Experiment, folder: RunFolder, below: str, *names: str) -> None:

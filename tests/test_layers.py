@@ -43,6 +43,8 @@ LAYERS = [
         "workflow",
         "evaluate_files",
         "evaluate_cli",
+        "ablation",
+        "ablate",
         "demo",
         "weights",
         "weights_yolo",
