@@ -1,4 +1,6 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | ablate | demo | weights`."""
+"""The command line: `raypipe run | extract | train | score | evaluate | ablate | export | demo |
+weights`.
+"""
 
 import argparse
 import logging
@@ -65,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
             add_evaluate_options(command)
         _add_debug(command)
     _add_ablate(commands)
+    _add_export(commands)
     text = "draw clips and do a whole run on them: no data, weights or GPU needed"
     demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     folder = "where the clips and the run go; by default %(default)s"
@@ -85,6 +88,16 @@ def _add_ablate(commands: Any) -> None:
     _add_debug(command)
 
 
+def _add_export(commands: Any) -> None:
+    text = "features as .npy snippets and lists, for trainers of weakly supervised methods"
+    command = commands.add_parser("export", help=text, description=text[0].upper() + text[1:] + ".")
+    _add_config(command)
+    command.add_argument("--out", metavar="DIR", required=True, help="where they go")
+    command.add_argument("--snippet", type=int, default=16, metavar="N", help="frames a snippet (default: %(default)s)")
+    command.add_argument("--split", choices=("train", "test", "all"), default="all", help="(default: %(default)s)")
+    _add_debug(command)
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -95,6 +108,14 @@ def _ablate(options: argparse.Namespace) -> int:
     from raypipe.ablate import ablate
 
     return ablate(options.config, options.overrides, print, base=options.base, only=options.only)
+
+
+def _export(options: argparse.Namespace, config: "RunConfig") -> int:
+    from raypipe.export import export
+
+    for line in export(config, options.out, snippet_frames=options.snippet, split=options.split):
+        print(line)
+    return 0
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -167,6 +188,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return run_weights(options)
     if options.command == "ablate":
         return _ablate(options)
+    if options.command == "export":
+        return _work_with_config(partial(_export, options), options)
     if options.command == "evaluate" and is_of_scores(options):
         return evaluate_scores(options)
     retry_dead = getattr(options, "retry_dead", False)

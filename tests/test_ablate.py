@@ -62,6 +62,7 @@ def stamps(tmp_path):
     return {str(path): path.stat().st_mtime_ns for path in files}
 
 
+@pytest.mark.slow
 def test_features_are_extracted_once_and_what_is_done_stays_done(cluster, tmp_path, data, steps):
     path = write(tmp_path, data)
     code, said = run(path)
@@ -148,8 +149,9 @@ def test_only_some_and_their_record_in_mlflow(cluster, tmp_path, data):
     from mlflow.tracking import MlflowClient
 
     path = write(tmp_path, data, tracking={"enabled": True})
-    code, _ = run(path, only=["knn", "gmm"])
+    code, said = run(path, only=["knn", "gmm"])
     assert code == 0
+    assert said.count("190 frames in") == 1
     assert list(outcomes(tmp_path)) == ["knn", "gmm"]
     client = MlflowClient(f"sqlite:///{tmp_path}/out/mlflow.db")
     (experiment,) = [found for found in client.search_experiments() if found.name == "raypipe"]

@@ -45,6 +45,7 @@ LAYERS = [
         "evaluate_cli",
         "ablation",
         "ablate",
+        "export",
         "demo",
         "weights",
         "weights_yolo",
