@@ -74,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(num_videos: int, num_frames: int, num_timed: int) -> str:
     videos = make_videos(num_videos, num_frames)
+    before = time.process_time()
     whole, evaluation = _timed(lambda: evaluate_videos(videos, EvaluateConfig(), seed=0))
+    used = time.process_time() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     sort, ranked = _timed(lambda: rank_videos([v.score for v in videos], [v.label for v in videos]))
     metrics, _ = _timed(lambda: measure(ranked))
@@ -82,7 +84,10 @@ def _report(num_videos: int, num_frames: int, num_timed: int) -> str:
         fast, intervals = _timed(lambda: bootstrap(ranked, num_samples=NUM_REPLICATES, seed=0))
     slow = slow_seconds(ranked, num_timed)
     cells = [f"{seconds:.1f}" for seconds in (sort, metrics, fast, slow)]
-    print(f"| {num_videos:,} | {' | '.join(cells)} | {slow / fast:.0f} | {whole:.1f} | {peak:.2f} GiB |", flush=True)
+    print(
+        f"| {num_videos:,} | {' | '.join(cells)} | {slow / fast:.0f} | {whole:.1f} | {used:.1f} | {peak:.2f} GiB |",
+        flush=True,
+    )
     errors = ", ".join(f"{name} {intervals[name].error:.1e}" for name in ("micro_auc", "average_precision"))
     return f"{num_videos:,} videos: proven errors of the intervals' ends {errors}; {_widths(evaluation)}"
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.alarms import AlarmCounts
-from raypipe.ops.bootstrap import Metric, bootstrap
+from raypipe.ops.bootstrap import Interval, Metric, bootstrap
 from raypipe.ops.metrics import RankedVideos, measure
 
 # Of videos without a class or scene in a data set that has some.
@@ -59,10 +59,9 @@ def break_down(
         for name in sorted(set(group_of)):
             is_in = np.array([other == name for other in group_of])
             group = videos.select(is_in)
-            metrics = _measure(group, GROUP_METRICS, num_samples, seed)
+            metrics = _measure(group, num_samples, seed)
             if kind == "class":
-                with_normal = videos.select(is_in | is_normal)
-                metrics["micro_auc_with_normal"] = _measure(with_normal, ("micro_auc",), num_samples, seed)["micro_auc"]
+                metrics["micro_auc_with_normal"] = _micro_auc(videos.select(is_in | is_normal), num_samples, seed)
             results.append(
                 GroupResult(
                     kind=kind,
@@ -79,12 +78,23 @@ def break_down(
     return results
 
 
-def _measure(videos: RankedVideos, names: Sequence[str], num_samples: int, seed: int) -> dict[str, Metric]:
+def _measure(videos: RankedVideos, num_samples: int, seed: int) -> dict[str, Metric]:
     values = measure(videos)
-    if all(values[name] is None for name in names):
-        return {name: Metric(None, None, None) for name in names}
-    intervals = bootstrap(videos, num_samples=num_samples, seed=seed, exact_bins=EXACT_BINS, num_bins=NUM_BINS)
-    return {name: Metric.of(values[name], intervals[name]) for name in names}
+    if all(values[name] is None for name in GROUP_METRICS):
+        return {name: Metric(None, None, None) for name in GROUP_METRICS}
+    intervals = _intervals(videos, num_samples, seed)
+    return {name: Metric.of(values[name], intervals[name]) for name in GROUP_METRICS}
+
+
+def _micro_auc(videos: RankedVideos, num_samples: int, seed: int) -> Metric:
+    value = videos.micro_auc()
+    if value is None:
+        return Metric(None, None, None)
+    return Metric.of(value, _intervals(videos, num_samples, seed)["micro_auc"])
+
+
+def _intervals(videos: RankedVideos, num_samples: int, seed: int) -> Mapping[str, Interval]:
+    return bootstrap(videos, num_samples=num_samples, seed=seed, exact_bins=EXACT_BINS, num_bins=NUM_BINS)
 
 
 def _total(alarms: AlarmCounts | None, name: str, is_in_V: NDArray[np.bool_]) -> int | None:

@@ -80,9 +80,17 @@ def _has_both(abnormal_K: F64, normal_K: F64) -> bool:
 def _pairs_in_order(abnormal_K: F64, normal_K: F64) -> float:
     """Return the weight of the pairs whose abnormal frame scores above the normal one, ties one half."""
     # Trapezoids from one distinct score to the next.
-    width = np.diff(normal_K, prepend=0.0)
-    height = abnormal_K - np.diff(abnormal_K, prepend=0.0) / 2
-    return _sum_of_products(width, height)
+    height = _steps(abnormal_K)
+    height *= -0.5
+    height += abnormal_K
+    return _sum_of_products(_steps(normal_K), height)
+
+
+def _steps(total_K: F64) -> F64:
+    """Return by how much a sum grew at each place, from 0; `np.diff` would copy it twice."""
+    steps = total_K.copy()
+    steps[1:] -= total_K[:-1]
+    return steps
 
 
 def _area_under_roc(abnormal_K: F64, normal_K: F64) -> float:
@@ -108,7 +116,7 @@ def _precision(abnormal_K: F64, normal_K: F64) -> F64:
 def _areas_under_precision(abnormal_K: F64, normal_K: F64) -> tuple[float, float]:
     """Return the average precision (steps) and the area by trapezoids from (recall 0, precision 1)."""
     precision = _precision(abnormal_K, normal_K)
-    step = np.diff(abnormal_K, prepend=0.0) / abnormal_K[-1]
+    step = _steps(abnormal_K) / abnormal_K[-1]
     before = np.concatenate(([1.0], precision[:-1]))
     return _sum_of_products(step, precision), _sum_of_products(step, precision + before) / 2
 
@@ -214,6 +222,16 @@ class RankedVideos:
         """Return the abnormal and the normal frames at or above each distinct score, video v counted `count_V[v]`."""
         return self._sums if count_V is None else _cumulated(self.label, self.ends, count_V[self.video])
 
+    def micro_auc(self) -> float | None:
+        """Return the area under the ROC curve of all frames alone; `measure` has all metrics."""
+        sums = self.cumulate()
+        return _area_under_roc(*sums) if _has_both(*sums) else None
+
+    @cached_property
+    def _runs(self) -> NDArray[np.int32]:
+        """The number of each frame's score among the distinct ones, (N,)."""
+        return np.repeat(np.arange(len(self.ends), dtype=np.int32), np.diff(self.ends, prepend=-1))
+
     @cached_property
     def _sums(self) -> tuple[F64, F64]:
         return _cumulated(self.label, self.ends, None)
@@ -221,9 +239,8 @@ class RankedVideos:
     def select(self, is_in_V: NDArray[np.bool_]) -> "RankedVideos":
         """Return the videos of a group, under their own numbers; the others have no frames in it."""
         keep = is_in_V[self.video]
-        ends = np.cumsum(keep)[self.ends] - 1
-        # Scores that no frame of the group has end where the score above them does.
-        ends = ends[np.diff(ends, prepend=-1) > 0]
+        run = self._runs[keep]
+        ends = np.flatnonzero(np.append(run[1:] != run[:-1], True)) if run.size else np.empty(0, np.int64)
         areas = (np.where(is_in_V, area, np.nan) for area in (self.auc, self.anchored))
         return RankedVideos(self.label[keep], self.video[keep], ends, np.where(is_in_V, self.num_frames, 0), *areas)
 
