@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--slow-replicates", type=int, default=5, help="replicates timed of the slow way")
     arguments = parser.parse_args(argv)
     print(
-        "| videos | sort | metrics | intervals | slow intervals | ratio | all of it, with alarms and classes | peak |"
+        "| videos | sort | metrics | intervals | slow intervals | ratio | all, with alarms and classes | CPU | peak |"
     )
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     remarks = [_report(count, arguments.frames, arguments.slow_replicates) for count in arguments.videos]
     print(f"\n{arguments.frames:,} frames, {NUM_REPLICATES:,} replicates, seconds; the peak is of the whole process.")
     print("\n".join(remarks))

@@ -59,10 +59,8 @@ def read_score_table(path: Path) -> ScoreTable:
         tables = [_read_parquet(file) for file in files]
         has_time = all("time" in table.column_names for table in tables)
         names = [name for name in COLUMNS if name != "time" or has_time]
-        table = pa.concat_tables(table.select(names) for table in tables)
-    else:
-        table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    return _by_video(table, path)
+        return _by_video([table.select(names) for table in tables], path)
+    return _by_video([_read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)], path)
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -108,22 +106,26 @@ def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
     return chosen
 
 
-def _by_video(table: pa.Table, path: Path) -> ScoreTable:
-    table = table.unify_dictionaries()
+def _by_video(tables: list[pa.Table], path: Path) -> ScoreTable:
+    # Emptied, and columns dropped once they are arrays: a file may have tens of millions of rows.
+    table = pa.concat_tables(tables).unify_dictionaries()
+    tables.clear()
     for key in ("video", "frame"):
         if table[key].null_count:
             raise UserError(f"{path}: {table[key].null_count:,} rows without a {key}")
     if not table.num_rows:
         raise UserError(f"{path}: holds no rows")
-    column = table["video"].combine_chunks()
-    encoded = column if isinstance(column, pa.DictionaryArray) else column.chunk(0)
-    names: list[str] = encoded.dictionary.to_pylist()
-    video = encoded.indices.to_numpy(zero_copy_only=False)
+    chunks = table["video"].chunks
+    names: list[str] = chunks[0].dictionary.to_pylist()
+    video = np.concatenate([chunk.indices.to_numpy() for chunk in chunks])
+    del chunks
     frame = table["frame"].to_numpy()
+    table = table.drop_columns(["video", "frame"])
     score = _checked(table["score"], video, frame, names, path)
     time = table["time"].to_numpy() if "time" in table.column_names else None
-    steps = np.diff(video) * np.int64(2) + np.sign(np.diff(frame))
-    if not (steps > 0).all():
+    del table
+    is_new = np.diff(video) > 0
+    if not (is_new | ((np.diff(video) == 0) & (np.diff(frame) > 0))).all():
         order = np.lexsort((frame, video))
         video, frame, score = video[order], frame[order], score[order]
         time = None if time is None else time[order]

@@ -101,13 +101,19 @@ def count_at(levels: Levels, thresholds: ArrayLike) -> NDArray[np.int64]:
 def threshold_at(levels: Levels, score_N: ArrayLike, max_false_alarms: float) -> float | None:
     """Return the lowest score that, as a threshold, gives at most so many false alarms, as do all above it.
 
-    `score_N` are the scores that may be a threshold. At lower thresholds alarms grow together, so that their number may
-    fall again while ever more time is alarmed: such thresholds are not taken. None where the highest score already
-    gives too many.
+    `score_N` are the scores that may be a threshold. At low thresholds alarms grow together, so that there are fewer
+    while ever more time is alarmed: where there are never too many, the threshold is the highest that has the most.
+    None where the highest score already gives too many.
     """
     score = np.asarray(score_N, np.float64)
-    highs = np.sort(levels.high)
     # The number of false alarms only grows, on the way down, where an alarm begins.
-    too_many = highs[count_at(levels, highs) > max_false_alarms]
-    allowed = score[score > too_many[-1]] if too_many.size else score[~np.isnan(score)]
+    highs = np.sort(levels.high)
+    counts = count_at(levels, highs)
+    too_many = highs[counts > max_false_alarms]
+    if too_many.size:
+        allowed = score[score > too_many[-1]]
+    elif counts.size:
+        return float(highs[counts == counts.max()][-1])
+    else:
+        allowed = score[~np.isnan(score)]
     return float(allowed.min()) if allowed.size else None
