@@ -148,6 +148,8 @@ def _by_video(tables: list[pa.Table], path: Path) -> ScoreTable:
         scores[name][frame[start:stop]] = score[start:stop]
         if time is not None and time[stop - 1] > time[start]:
             fps[name] = float((frame[stop - 1] - frame[start]) / (time[stop - 1] - time[start]))
+    # Arrow keeps the memory of what it has read for what it may read next: 0.5 GiB at 13.8 million rows.
+    pa.default_memory_pool().release_unused()
     return ScoreTable(scores, fps)
 
 
