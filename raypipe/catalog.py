@@ -1,9 +1,12 @@
 """The catalogue: what was found out about every video before any work starts, kept in the run folder."""
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from raypipe.config import RunConfig
 from raypipe.config_file import digest
@@ -11,11 +14,11 @@ from raypipe.datasets.folder import Interval, Listing, Video
 from raypipe.datasets.mot import boxes_path
 from raypipe.datasets.names import read_dataset
 from raypipe.errors import DataError, UserError
-from raypipe.ops.segments import Segment, decoded_size, plan_segments
+from raypipe.ops.segments import decoded_size, plan_segments
 from raypipe.stages.motion import radius_frames
 from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.folder import probe_folder
-from raypipe.video.index import VideoIndex, seek_point
+from raypipe.video.index import VideoIndex, seek_points
 from raypipe.video.probe import probe_video
 
 CATALOGUE_NAME = "catalogue.jsonl"
@@ -32,11 +35,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All videos of a run in the order of their ids, and their labels (None where the data set has none)."""
+    """All videos of a run in the order of their ids, and what the data set's listing says of them.
+
+    `labels`, `label_frames`, `label_source`, `num_ignored` and `notes` are those of `datasets.listing.Listing`.
+    """
 
     entries: tuple[Entry, ...]
     labels: dict[str, list[Interval]] | None
     num_ignored: int = 0
+    label_frames: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    label_source: str = ""
 
     def fingerprint(self) -> str:
         """Return a hash that changes when a video is added, removed, or has another split, size, length or boxes."""
@@ -50,6 +59,18 @@ class Catalogue:
     def damaged(self) -> dict[str, str]:
         """What is wrong with videos that can be used all the same, by video id."""
         return {e.video.video_id: e.index.damage for e in self.entries if e.index is not None and e.index.damage}
+
+
+def catalogue_of(entries: Iterable[Entry], listing: Listing) -> Catalogue:
+    """Return the catalogue of a listing whose videos were probed."""
+    return Catalogue(
+        tuple(entries),
+        listing.labels,
+        listing.num_ignored,
+        label_frames=listing.label_frames,
+        notes=listing.notes,
+        label_source=listing.label_source,
+    )
 
 
 def list_videos(config: RunConfig) -> Listing:
@@ -92,7 +113,7 @@ def read_catalogue(folder: RunFolder) -> dict[str, Entry]:
         return {}
     try:
         # Bytes, because text would also be cut at the line separators of Unicode, which a name may hold.
-        entries = [_entry(json.loads(line)) for line in content.splitlines()]
+        entries = [_entry(json.loads(line)) for line in io.BytesIO(content)]
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is damaged: {error!r}. Remove it and extract again.") from error
     return {entry.video.video_id: entry for entry in entries}
@@ -129,8 +150,63 @@ def still_valid(cached: Mapping[str, Entry], videos: Sequence[Video]) -> dict[st
     }
 
 
-def plan_video(config: RunConfig, entry: Entry) -> list[dict[str, Any]]:
-    """Return the PLANNED row of every segment of a video, without the fields that need its timestamps."""
+@dataclass(frozen=True, slots=True)
+class PlannedSegment:
+    """A segment as planned, in little memory: a catalogue has hundreds of thousands.
+
+    `first_pts` and `pts_steps`, bytes of little-endian integers of `pts_type`, are the timestamps of its frames as
+    `ops.ticks.unpack` takes them. Other fields are those of `schema.PLANNED`.
+    """
+
+    video: Video
+    index: VideoIndex
+    segment_index: int
+    num_segments: int
+    start_frame: int
+    stop_frame: int
+    num_warmup: int
+    num_lookahead: int
+    stride: int
+    first_frame: int
+    num_sampled: int
+    seek_dts: int
+    seek_pts: int
+    first_pts: int
+    pts_steps: bytes
+    pts_type: str
+
+    def row(self) -> dict[str, Any]:
+        """Return the segment as a row on its way to the first stage (`schema.PACKED`)."""
+        index, ticks = self.index, self.index.ticks()
+        return {
+            "video_id": self.video.video_id,
+            "uri": self.video.uri,
+            "split": self.video.split,
+            "fps": float(index.fps),
+            "num_frames": ticks.count,
+            "width": index.width,
+            "height": index.height,
+            "segment_index": self.segment_index,
+            "num_segments": self.num_segments,
+            "start_frame": self.start_frame,
+            "stop_frame": self.stop_frame,
+            "num_warmup": self.num_warmup,
+            "num_lookahead": self.num_lookahead,
+            "stride": self.stride,
+            "seek_dts": self.seek_dts,
+            "seek_pts": self.seek_pts,
+            "first_frame": self.first_frame,
+            "num_sampled": self.num_sampled,
+            "first_pts": self.first_pts,
+            "pts_steps": self.pts_steps,
+            "pts_type": self.pts_type,
+            "video_pts": ticks.first,
+            "tick_seconds": 0.0 if index.is_counted else float(index.time_base),
+        }
+
+
+def plan_video(config: RunConfig, entry: Entry) -> list[PlannedSegment]:
+    """Return all segments of a video in order, none of one that could not be probed."""
     video, index = entry.video, entry.index
     if index is None:
         return []
@@ -148,31 +224,37 @@ def plan_video(config: RunConfig, entry: Entry) -> list[dict[str, Any]]:
         warmup_frames=max(config.warmup_frames, radius + 1 if with_motion else 0),
         lookahead_frames=radius,
     )
-    return [planned_row(video, index, segment, len(segments), stride) for segment in segments]
-
-
-def planned_row(video: Video, index: VideoIndex, segment: Segment, num_segments: int, stride: int) -> dict[str, Any]:
-    """Return a segment as the first stage takes it (`schema.PLANNED`)."""
-    frames = segment.frame_indices
-    seek_dts, seek_pts = seek_point(index, int(frames[0]))
-    return {
-        "video_id": video.video_id,
-        "uri": video.uri,
-        "split": video.split,
-        "fps": float(index.fps),
-        "num_frames": index.num_frames,
-        "width": index.width,
-        "height": index.height,
-        "segment_index": segment.segment_index,
-        "num_segments": num_segments,
-        "start_frame": segment.start_frame,
-        "stop_frame": segment.stop_frame,
-        "num_warmup": segment.num_warmup,
-        "num_lookahead": segment.num_lookahead,
-        "stride": stride,
-        "frame_indices": frames,
-        "frame_pts": index.pts[frames],
-        "time_seconds": index.time_seconds[frames],
-        "seek_dts": int(seek_dts),
-        "seek_pts": int(seek_pts),
-    }
+    first_frames = np.array([segment.frame_indices[0] for segment in segments], np.int64)
+    seek_dts, seek_pts = seek_points(index, first_frames)
+    ticks = index.ticks().every(stride)
+    pts_type = ticks.steps.dtype.newbyteorder("<").str
+    # The bytes of all steps; a segment has a part of them, or the same one step.
+    steps, size = ticks.steps.astype(pts_type, copy=False).tobytes(), ticks.steps.dtype.itemsize
+    first_pts = ticks.at(first_frames // stride).tolist()
+    starts = zip(segments, first_frames.tolist(), seek_dts.tolist(), seek_pts.tolist(), first_pts, strict=True)
+    planned = []
+    for segment, first, dts, pts, own_pts in starts:
+        num_sampled = len(segment.frame_indices)
+        position = first // stride
+        own_steps = steps if ticks.is_constant else steps[position * size : (position + num_sampled - 1) * size]
+        planned.append(
+            PlannedSegment(
+                video=video,
+                index=index,
+                segment_index=segment.segment_index,
+                num_segments=len(segments),
+                start_frame=segment.start_frame,
+                stop_frame=segment.stop_frame,
+                num_warmup=segment.num_warmup,
+                num_lookahead=segment.num_lookahead,
+                stride=stride,
+                first_frame=first,
+                num_sampled=num_sampled,
+                seek_dts=dts,
+                seek_pts=pts,
+                first_pts=own_pts,
+                pts_steps=own_steps,
+                pts_type=pts_type,
+            )
+        )
+    return planned

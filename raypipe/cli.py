@@ -1,6 +1,4 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | ablate | export | demo |
-weights`.
-"""
+"""The command line: `raypipe run | extract | train | score | evaluate | ablate | export | demo | weights | datasets`."""
 
 import argparse
 import logging
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raypipe import __version__
+from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
 from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
 from raypipe.weights_cli import add_weights_parser, run_weights
@@ -74,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
     demo.add_argument("--seed", type=int, default=0, help="of the clips and of training; clips once drawn are kept")
     _add_debug(demo)
-    for command in add_weights_parser(commands):
+    for command in (*add_weights_parser(commands), add_datasets_parser(commands)):
         _add_debug(command)
     return parser
 
@@ -186,6 +185,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _demo(options)
     if options.command == "weights":
         return run_weights(options)
+    if options.command == "datasets":
+        return run_datasets(options)
     if options.command == "ablate":
         return _ablate(options)
     if options.command == "export":

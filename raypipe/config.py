@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raypipe.config_file import absolute, digest, read_document, validate
-from raypipe.datasets.names import DatasetName
+from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
 from raypipe.schema import SPATIAL
@@ -32,6 +32,8 @@ FEATURE_PARTS = (
 VARIATION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # What of these decides how fast they are made, not what they are.
 SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes")
+# What decides which videos have features, not what they are.
+CHOICE_KEYS = ("dataset.abnormal_training",)
 
 
 class DatasetConfig(BaseModel):
@@ -40,12 +42,23 @@ class DatasetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: DatasetName = "folder"
-    root: str = Field(
-        min_length=1, description="folder with train/ and test/, or with splits.csv; a path or an fsspec URI"
+    root: str = Field(min_length=1, description="folder that holds the data set, a path or an fsspec URI")
+    frames_fps: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="frame rate of videos that are folders of images"
     )
-    frames_fps: float = Field(
-        25.0, gt=0, allow_inf_nan=False, description="frame rate of videos that are folders of images"
-    )
+    abnormal_training: bool = Field(False, description="extract features of abnormal training videos, too")
+
+    @model_validator(mode="after")
+    def _has_abnormal_training(self) -> Self:
+        if self.abnormal_training and self.name not in WITH_ABNORMAL_TRAINING:
+            raise ValueError(
+                f"abnormal_training is for {', '.join(WITH_ABNORMAL_TRAINING)}; {self.name} has no such videos"
+            )
+        return self
+
+    def frame_rate(self) -> float:
+        """Return the frame rate of videos that are folders of images, in Hz."""
+        return FRAMES_FPS[self.name] if self.frames_fps is None else self.frames_fps
 
 
 class FeaturesConfig(BaseModel):
@@ -184,7 +197,9 @@ class RunConfig(BaseModel):
         parts = [*FEATURE_PARTS]
         if any(name != "motion" for name in self.features.extracted):
             parts += ["encode", "sentence"] if self.needs_sentences else ["encode"]
-        values = {key: value for key, value in self.flat(parts).items() if key not in SPEED_KEYS}
+        values = {key: value for key, value in self.flat(parts).items() if key not in (*SPEED_KEYS, *CHOICE_KEYS)}
+        # Features do not depend on whether the rate is named, only on what it is.
+        values["dataset.frames_fps"] = self.dataset.frame_rate()
         return values | {"features": list(self.features.extracted)}
 
     def feature_hash(self) -> str:

@@ -101,10 +101,10 @@ def _evaluate(options: argparse.Namespace) -> "FileEvaluation":
 
 
 def _remarks(found: "FileEvaluation") -> list[str]:
-    lines = []
+    lines = [f"note: {note}" for note in found.notes]
     if found.missing:
         named = ", ".join(found.missing[:3]) + (", ..." if len(found.missing) > 3 else "")
         lines.append(f"partial: {len(found.missing):,} test videos have no scores: {named}")
-    if found.num_training_videos:
-        lines.append(f"left out: scores of {found.num_training_videos:,} videos outside the test split")
+    if found.num_other_videos:
+        lines.append(f"left out: scores of {found.num_other_videos:,} videos outside the test split")
     return lines

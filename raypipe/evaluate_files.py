@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from raypipe.catalog import probe
 from raypipe.config import DatasetConfig
-from raypipe.datasets.folder import Interval, Video
+from raypipe.datasets.listing import Listing, Video, some
 from raypipe.datasets.names import read_dataset
 from raypipe.errors import AnnotationError, UserError
 from raypipe.evaluate import EvaluateConfig, Evaluation, VideoScores, align_labels, evaluate_videos
@@ -27,11 +27,15 @@ PROBES_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class FileEvaluation:
-    """The figures of a score file, and what of it was left out: `missing` test videos, and scored training videos."""
+    """The figures of a score file, and what of it was left out: `missing` test videos, and scored ones of other splits.
+
+    `notes` are what the data set's reader has to say of its labels.
+    """
 
     evaluation: Evaluation
     missing: Sequence[str] = ()
-    num_training_videos: int = 0
+    num_other_videos: int = 0
+    notes: Sequence[str] = ()
 
 
 def evaluate_labelled(
@@ -74,7 +78,7 @@ def evaluate_dataset(
     """Return the figures of frame scores of a data set's test videos against its labels.
 
     Scores of one array are those of the test videos in the order of their ids, one after another; their lengths are
-    read from `lengths` (CSV: video,num_frames), or found by opening the videos. Scores of training videos are left
+    read from `lengths` (CSV: video,num_frames), or found by opening the videos. Scores of other splits are left
     out. Raises UserError as `evaluate_labelled` does, and where lengths do not add up to the scores.
     """
     given = _read_scores(scores)
@@ -82,33 +86,35 @@ def evaluate_dataset(
     if listing.labels is None:
         raise UserError(f"{dataset.root} has no labels: nothing to compare the scores with")
     test = {video.video_id: video for video in sorted(listing.videos, key=lambda video: video.video_id)}
-    training = {name for name, video in test.items() if video.split != "test"}
-    test = {name: video for name, video in test.items() if name not in training}
+    others = {name for name, video in test.items() if video.split != "test"}
+    test = {name: video for name, video in test.items() if name not in others}
     if not isinstance(given, ScoreTable):
         table = _cut_by_lengths(scores, given, dataset, test, lengths)
     elif lengths is None:
         table = given
     else:
         raise UserError(f"--lengths: {scores} names its videos and frames, and needs no lengths")
-    scored_training = training & set(table.scores)
-    table = ScoreTable({name: score for name, score in table.scores.items() if name not in training}, table.fps)
+    scored_others = others & set(table.scores)
+    table = ScoreTable({name: score for name, score in table.scores.items() if name not in others}, table.fps)
     missing = _require_videos(scores, table, list(test), f"the test split of {dataset.root}", is_partial=is_partial)
     videos = []
     for name, video in test.items():
         if name in table.scores:
-            rate = table.fps.get(name, fps)
-            videos.append(_labelled(video, table.scores[name], listing.labels.get(name, []), rate))
-    return FileEvaluation(evaluate_videos(videos, config, seed=seed), missing, len(scored_training))
+            known = dataset.frame_rate() if video.is_frames else fps
+            videos.append(_labelled(video, table.scores[name], listing, table.fps.get(name, known)))
+    evaluation = evaluate_videos(videos, config, seed=seed)
+    source = (f"labels: {listing.label_source}",) if listing.label_source else ()
+    return FileEvaluation(evaluation, missing, len(scored_others), (*source, *listing.notes))
 
 
-def _labelled(
-    video: Video, score: NDArray[np.float64], intervals: Sequence[Interval], fps: float | None
-) -> VideoScores:
+def _labelled(video: Video, score: NDArray[np.float64], listing: Listing, fps: float | None) -> VideoScores:
+    name = video.video_id
+    num_labelled = listing.label_frames.get(name, len(score))
     try:
-        label, num_cut = align_labels(intervals, len(score))
+        label, num_cut = align_labels((listing.labels or {}).get(name, []), num_labelled)
     except AnnotationError as error:
-        raise UserError(f"{video.video_id}: {error}") from error
-    return VideoScores(video.video_id, score, label, num_cut, fps, video.class_name, video.scene)
+        raise UserError(f"{name}: {error}") from error
+    return VideoScores(name, score, label, num_cut, fps, video.class_name, video.scene)
 
 
 def _read_scores(path: Path) -> ScoreTable | NDArray[np.float64]:
@@ -154,7 +160,7 @@ def _probed_lengths(
     scores: Path, dataset: DatasetConfig, test: Mapping[str, Video]
 ) -> tuple[dict[str, int], dict[str, float]]:
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE) as pool:
-        entries = list(pool.map(lambda video: probe(video, dataset.frames_fps), test.values()))
+        entries = list(pool.map(lambda video: probe(video, dataset.frame_rate()), test.values()))
     for entry in entries:
         if entry.failure is not None:
             raise UserError(
@@ -194,15 +200,11 @@ def _require_videos(
     """Return the expected videos that have no scores. Raises UserError on unknown ones, and without `is_partial`."""
     unknown = sorted(set(table.scores) - set(expected))
     if unknown:
-        raise UserError(f"{scores}: {len(unknown):,} videos are not in {where}: {_some(unknown)}")
+        raise UserError(f"{scores}: {len(unknown):,} videos are not in {where}: {some(unknown)}")
     missing = [name for name in expected if name not in table.scores]
     if missing and not is_partial:
         raise UserError(
-            f"{scores}: {len(missing):,} of {len(expected):,} videos of {where} have no scores: {_some(missing)}. "
+            f"{scores}: {len(missing):,} of {len(expected):,} videos of {where} have no scores: {some(missing)}. "
             "Evaluate the others alone with --partial"
         )
     return missing
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from raypipe.catalog import Catalogue
 from raypipe.config import RunConfig
 from raypipe.config_file import absolute
-from raypipe.datasets.folder import Interval, Video
+from raypipe.datasets.listing import Interval, Video
 from raypipe.errors import UserError
 from raypipe.evaluate import align_labels
 from raypipe.features import read_records, read_segment

@@ -19,6 +19,7 @@ import ray
 from raypipe.catalog import (
     Catalogue,
     Entry,
+    catalogue_of,
     list_videos,
     plan_video,
     probe,
@@ -163,7 +164,7 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     if todo:
         connect(config.ray)
         remote = ray.remote(probe).options(num_cpus=0.5, max_retries=2)
-        pending = {remote.remote(video, config.dataset.frames_fps): video for video in todo}
+        pending = {remote.remote(video, config.dataset.frame_rate()): video for video in todo}
         with progress("probe", len(todo), "videos") as advance:
             while pending:
                 ready, _ = ray.wait(list(pending), num_returns=1)
@@ -171,7 +172,7 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
                 entries[video.video_id] = _probed(ready[0], video)
                 advance(1, dead=int(entries[video.video_id].failure is not None))
     ordered = tuple(entries[video.video_id] for video in listing.videos)
-    return Catalogue(ordered, listing.labels, listing.num_ignored)
+    return catalogue_of(ordered, listing)
 
 
 def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder: RunFolder) -> None:
@@ -222,21 +223,21 @@ def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
 
     committed, dead = folder.committed(), folder.dead()
     result = ExtractResult(catalogue)
-    rows = []
+    todo = []
     for entry in catalogue.entries:
         done = committed.get(entry.video.video_id, set())
         skipped = done | dead.get(entry.video.video_id, set())
-        for row in plan_video(config, entry):
+        for segment in plan_video(config, entry):
             result.num_segments += 1
-            result.num_frames += row["stop_frame"] - row["start_frame"]
-            if row["segment_index"] in skipped:
+            result.num_frames += segment.stop_frame - segment.start_frame
+            if segment.segment_index in skipped:
                 result.num_done_before += 1
             else:
-                rows.append(row)
-    if rows:
+                todo.append(segment)
+    if todo:
         # Longest first: what is left at the end is short.
-        rows.sort(key=lambda row: (-len(row["frame_indices"]), row["video_id"], row["segment_index"]))
-        _run(config, folder, rows, result, began)
+        todo.sort(key=lambda segment: (-segment.num_sampled, segment.video.video_id, segment.segment_index))
+        _run(config, folder, [segment.row() for segment in todo], result, began)
     result.dead = folder.read_dead()
     result.wall_seconds = time.monotonic() - began
     return result
@@ -332,4 +333,4 @@ def require_features(config: RunConfig, folder: RunFolder) -> Catalogue:
             f"{len(other)} videos are new, or have changed their file, boxes or split since `raypipe extract`, "
             f"the first: {other[0]}. Run it again."
         )
-    return Catalogue(tuple(cached[video.video_id] for video in listing.videos), listing.labels)
+    return catalogue_of((cached[video.video_id] for video in listing.videos), listing)

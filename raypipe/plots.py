@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from raypipe.evaluate import Evaluation, VideoScores
+from raypipe.ops.intervals import runs
 
 INK = "0.1"
 ABNORMAL = "0.82"
@@ -92,9 +92,9 @@ def _evenly(indices: list[int]) -> list[int]:
 def _timeline(axes: Axes, video: VideoScores, frames_per_second: float) -> None:
     _bare(axes)
     time = np.arange(len(video.score)) / frames_per_second
-    for start, stop in _runs(np.asarray(video.label, bool)[: len(video.score)]):
+    for start, stop in runs(np.asarray(video.label, bool)[: len(video.score)]):
         axes.axvspan(start / frames_per_second, stop / frames_per_second, color=ABNORMAL, linewidth=0)
-    for start, stop in _runs(np.isnan(video.score)):
+    for start, stop in runs(np.isnan(video.score)):
         axes.axvspan(
             *(start / frames_per_second, stop / frames_per_second),
             facecolor="none",
@@ -109,12 +109,6 @@ def _timeline(axes: Axes, video: VideoScores, frames_per_second: float) -> None:
     axes.set_title(title, fontsize=8, loc="left", parse_math=False)
     axes.locator_params(axis="x", nbins=5)
     axes.locator_params(axis="y", nbins=4)
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return the half-open runs of true values."""
-    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _bare(axes: Axes) -> None:

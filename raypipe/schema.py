@@ -134,6 +134,18 @@ PLANNED: dict[str, type | ArrayField] = {
     "seek_dts": int,
     "seek_pts": int,
 }
+# The same on its way from the driver, which plans hundreds of thousands: timestamps as `ops.ticks.unpack` takes them.
+# `video_pts` is the video's first timestamp; frames are counted where `tick_seconds` is 0.
+PACKED: dict[str, type | ArrayField] = {
+    **{name: field for name, field in PLANNED.items() if not isinstance(field, ArrayField)},
+    "first_frame": int,
+    "num_sampled": int,
+    "first_pts": int,
+    "pts_steps": bytes,
+    "pts_type": str,
+    "video_pts": int,
+    "tick_seconds": float,
+}
 DECODED = PLANNED | {"frames": ArrayField("uint8", "T H W 3")}
 # Quarter-pel vectors of every 8x8 block of the decoded frames, and where a block has one.
 MOVED = DECODED | {"vectors": ArrayField("int16", "T h w 2"), "inter": ArrayField("bool", "T h w")}

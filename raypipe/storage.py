@@ -18,7 +18,7 @@ import shutil
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,13 +169,27 @@ class RunFolder:
         return document
 
     def _segments_below(self, kind: str, suffix: str) -> dict[str, set[int]]:
-        base = self.path(kind) + "/"
-        found: dict[str, set[int]] = defaultdict(set)
-        for path in self.filesystem.find(base.rstrip("/")):
-            video, _, name = path[len(base) :].rpartition("/")
-            if name.endswith(suffix) and name.removesuffix(suffix).isdigit():
-                found[unescape(video)].add(int(name.removesuffix(suffix)))
-        return dict(found)
+        found: dict[str, set[int]] = {}
+        for video, names in self._names_below(kind):
+            stems = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
+            indices = {int(stem) for stem in stems if stem.isdigit()}
+            if indices:
+                found.setdefault(unescape(video), set()).update(indices)
+        return found
+
+    def _names_below(self, kind: str) -> Iterator[tuple[str, list[str]]]:
+        """Yield every folder below `kind`, relative to it, and the names of its files."""
+        base = self.path(kind)
+        if self.is_local:
+            # Hundreds of thousands of files, of which `find` would ask the size, too.
+            for folder, _, names in os.walk(base, followlinks=True):
+                yield folder[len(base) + 1 :], names
+            return
+        folders: dict[str, list[str]] = defaultdict(list)
+        for path in self.filesystem.find(base):
+            folder, _, name = path[len(base) + 1 :].rpartition("/")
+            folders[folder].append(name)
+        yield from folders.items()
 
     def stamps(self, kind: str) -> dict[str, str]:
         """Return a stamp of every file below `kind` by its path there; a file that is written again has another."""

@@ -26,6 +26,7 @@ from raypipe.training_data import (
     sample_features,
     split_held_out,
     split_parts,
+    training_videos,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def train(
     """
     folder = RunFolder(config.output, config.variation)
     committed = folder.committed()
-    videos = [video for video in _training_videos(catalogue) if video in committed]
+    trainable = training_videos(entry.video for entry in catalogue.entries)
+    videos = [video for video in trainable if video in committed]
     if not videos:
         raise UserError("no video of the train split has features: nothing to train on")
     fit_videos, held_out_videos = split_held_out(videos)
@@ -130,13 +132,9 @@ def train(
     return trained, True
 
 
-def _training_videos(catalogue: "Catalogue") -> list[str]:
-    return [entry.video.video_id for entry in catalogue.entries if entry.video.split == "train"]
-
-
 def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> str:
     """Return the hash of all that decides the trained model: its settings, and the very files it is trained on."""
-    prefixes = tuple(f"{escape(video)}/" for video in _training_videos(catalogue))
+    prefixes = tuple(f"{escape(video)}/" for video in training_videos(entry.video for entry in catalogue.entries))
     files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
     settings = config.train.model_dump() if config.score.model == "rm" else config.score.density().model_dump()
     columns = config.features.columns

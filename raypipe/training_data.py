@@ -1,6 +1,6 @@
 """What a model is trained on: which videos, and the feature arrays of their objects."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from raypipe.datasets.listing import NORMAL_CLASS, Video
 from raypipe.errors import UserError
 from raypipe.ops.scores import Weighting, combine
 from raypipe.storage import RunFolder
@@ -16,6 +17,18 @@ from raypipe.storage import RunFolder
 HELD_OUT_FRACTION = 0.1
 # A shard below this stays in memory between epochs; a larger one is streamed and shuffled in pieces of this size.
 CHUNK_BYTES = 1 << 30
+
+
+def training_videos(videos: Iterable[Video]) -> list[str]:
+    """Return the ids of the videos that a model of what is normal may be trained on, those of the split "train".
+
+    Abnormal training videos are in another split, "train_abnormal". Raises ValueError where a reader put one here.
+    """
+    chosen = [video for video in videos if video.split == "train"]
+    for video in chosen:
+        if video.class_name not in ("", NORMAL_CLASS):
+            raise ValueError(f"{video.video_id} is in the split train, but of the class {video.class_name}")
+    return [video.video_id for video in chosen]
 
 
 def split_held_out(video_ids: list[str]) -> tuple[list[str], list[str]]:

@@ -64,6 +64,7 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
         lines.append("time: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items()))
     if catalogue.num_ignored:
         lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
+    lines += [f"note: {note}" for note in catalogue.notes]
     lines += [f"damaged: {video}: {damage}" for video, damage in catalogue.damaged.items()]
     if result.num_unparsed:
         lines.append(f"unread: {result.num_unparsed:,} answers of the vision-language model say no number or box")
@@ -126,13 +127,20 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         config_hash=config.feature_hash(),
         versions=versions(),
     )
+    document["labels"] = {"source": catalogue.label_source or None, "notes": list(catalogue.notes)}
     if catalogue.labels is None:
         document["metrics"] = {}
     results, per_video, page = (folder.product(name) for name in (RESULTS_NAME, PER_VIDEO_NAME, PAGE_NAME))
     folder.commit_json(results, document)
     folder.commit(folder.path(per_video), serialise_table(per_video_table(evaluation)))
     if catalogue.labels is not None:
-        text = results_page(evaluation, title=config.variation or "Results", dataset=config.dataset.name)
+        source = [f"labels: {catalogue.label_source}"] if catalogue.label_source else []
+        text = results_page(
+            evaluation,
+            title=config.variation or "Results",
+            dataset=config.dataset.name,
+            remarks=[*source, *catalogue.notes],
+        )
         folder.commit(folder.path(page), text.encode())
         _log_files(experiment, folder, "results", page)
     _log_files(experiment, folder, "results", results, per_video)
@@ -142,7 +150,8 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
     experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})
     experiment.log_figure(plot_roc(evaluation), "roc.png")
-    return ["", metric_table(evaluation), "", where]
+    source = [f"labels: {catalogue.label_source}"] if catalogue.label_source else []
+    return ["", metric_table(evaluation), *source, "", where]
 
 
 STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {
@@ -218,7 +227,8 @@ def _evaluate(
                 .to_numpy(zero_copy_only=False)
                 .astype(np.float64)
             )
-            label, num_cut = align_labels((catalogue.labels or {}).get(name, []), len(score_T))
+            num_labelled = catalogue.label_frames.get(name, len(score_T))
+            label, num_cut = align_labels((catalogue.labels or {}).get(name, []), num_labelled)
             rates[name] = entry.index.fps
             video = entry.video
             videos.append(VideoScores(name, score_T, label, num_cut, rates[name], video.class_name, video.scene))

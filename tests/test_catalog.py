@@ -4,11 +4,11 @@ import json
 import numpy as np
 import pytest
 
+from raypipe import catalog
 from raypipe.catalog import (
     CATALOGUE_NAME,
     Catalogue,
     list_videos,
-    plan_video,
     probe,
     read_catalogue,
     still_valid,
@@ -17,7 +17,8 @@ from raypipe.catalog import (
 from raypipe.config import parse_config
 from raypipe.datasets.folder import Video
 from raypipe.errors import UserError
-from raypipe.schema import PLANNED, check_row
+from raypipe.schema import PACKED, PLANNED, check_row
+from raypipe.stages.decode import unpack_row
 from raypipe.storage import RunFolder
 from raypipe.video.index import FILE_START
 from tests.video.clips import moving_squares, write_clip
@@ -27,6 +28,14 @@ from tests.video.test_folder import write_frames
 def config_of(root, **changes):
     document = {"dataset": {"root": str(root)}, "output": "/out", "detector": {"boxes_root": f"{root}/boxes"}}
     return parse_config(document | changes, "here")
+
+
+def plan_video(config, entry):
+    """Return the rows of a video's segments as the first stage sees them."""
+    rows = [segment.row() for segment in catalog.plan_video(config, entry)]
+    for row in rows:
+        assert set(row) == set(PACKED)
+    return [unpack_row(row) for row in rows]
 
 
 def video_of(path, video_id="test/v", **changes):
@@ -242,3 +251,26 @@ def test_the_catalogue_is_one_line_a_video(tmp_path, clip):
     assert [json.loads(line)["video"]["video_id"] for line in lines] == ["test/v"] * 2
     # Timestamps of a constant rate are one run, so an hour costs no more than a second.
     assert len(lines[0]) < 1000
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(
+    "pts",
+    [np.arange(400) * 512, np.cumsum(np.arange(400) % 7 + 30), np.full(400, -1)],
+    ids=["constant", "irregular", "counted"],
+)
+def test_planned_timestamps_are_those_of_the_index(clip, pts, stride):
+    entry = probe(video_of(clip), 25.0)
+    keyframes = {"keyframe_pts": pts[::50], "keyframe_dts": pts[::50]}
+    index = dataclasses.replace(entry.index, width=640, height=480, pts=pts, **keyframes)
+    rows = plan_video(
+        config_of("/data", segment_bytes=20 * 3 * 640 * 480, warmup_frames=6, decode={"stride": stride}),
+        dataclasses.replace(entry, index=index),
+    )
+    assert len(rows) > 3
+    for row in rows:
+        frames = row["frame_indices"]
+        assert set(np.diff(frames)) == {stride}
+        np.testing.assert_array_equal(row["frame_pts"], index.pts[frames])
+        np.testing.assert_array_equal(row["time_seconds"], index.time_seconds[frames])
+        check_row(row, PLANNED, "plan")

@@ -32,7 +32,7 @@ def test_defaults_are_the_papers():
         # Unknown keys: what was meant, and what there is.
         (
             "dataset.rot=/x",
-            "unknown key 'dataset.rot'; did you mean 'dataset.root'? allowed here: frames_fps, name, root",
+            "unknown key 'dataset.rot'; did you mean 'dataset.root'? allowed here: abnormal_training, ",
         ),
         (
             "score.knn.num_neighbors=3",
@@ -68,6 +68,10 @@ def test_defaults_are_the_papers():
         ("output='  '", "output: is empty"),
         ("dataset.root=''", 'dataset.root: "" must have at least 1 character'),
         # Values that do not go together.
+        (
+            "dataset.abnormal_training=true",
+            "dataset: abnormal_training is for ucf_crime, xd_violence, ubnormal; folder has no such videos",
+        ),
         ("detector.boxes_root=", "detector: boxes_root is needed where kind is 'boxes'"),
         ("features.motion=false", "features: spatial is none and motion is false: nothing is left"),
         ("warmup_frames=5", "warmup_frames (5) must exceed tracks.max_gap_frames (5)"),
@@ -309,3 +313,15 @@ def test_windows_are_not_widened_unless_it_is_asked_for():
 
 def test_weights_are_absolute():
     assert spatial().weights.blip2 == absolute("w/blip2")
+
+
+def test_features_depend_on_the_frame_rate_itself_and_not_on_which_videos_are_listed():
+    def keys(**dataset):
+        return parse_config(BASE | {"dataset": {"root": "/data", **dataset}}, "here").flat_features()
+
+    plain = keys()
+    assert plain["dataset.frames_fps"] == 25.0
+    assert keys(frames_fps=25.0) == plain
+    assert keys(frames_fps=30.0) != plain
+    assert keys(name="xd_violence")["dataset.frames_fps"] == 24.0
+    assert keys(name="xd_violence", abnormal_training=True) == keys(name="xd_violence")

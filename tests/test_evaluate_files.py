@@ -182,7 +182,7 @@ def test_a_table_of_scores_against_the_labels_of_a_data_set(tmp_path, data):
         ("test/a", 30, 15),
         ("test/b", 20, 10),
     ]
-    assert (found.missing, found.num_training_videos) == ([], 1)
+    assert (found.missing, found.num_other_videos) == ([], 1)
     assert result.alarms.num_events == 2
 
 

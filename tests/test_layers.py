@@ -52,6 +52,7 @@ LAYERS = [
         "weights_fetch",
         "weights_verify",
         "weights_cli",
+        "datasets_cli",
         "train_itam",
         "train_itam_worker",
     },

@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from raypipe import training_data
+from raypipe.datasets.listing import Video
 from raypipe.errors import UserError
 from raypipe.features import SegmentRecord, commit_features
 from raypipe.schema import FEATURE
@@ -15,6 +16,7 @@ from raypipe.training_data import (
     object_features,
     sample_features,
     split_held_out,
+    training_videos,
 )
 
 COLUMNS = ("motion",)
@@ -221,3 +223,23 @@ def test_a_reader_that_is_stopped_early_keeps_nothing(monkeypatch):
 def test_an_empty_shard_has_no_chunks():
     chunks = chunk_reader(Shard(motion(0)), COLUMNS, 8, 4)
     assert [read(chunks), read(chunks)] == [[], []]
+
+
+def video_of(video_id, split, class_name=""):
+    return Video(video_id, f"/data/{video_id}", split, 1, False, class_name=class_name)
+
+
+def test_models_are_trained_on_normal_videos_alone():
+    videos = [
+        video_of("a", "train"),
+        video_of("b", "train_abnormal", "Abuse"),
+        video_of("c", "train", "normal"),
+        video_of("d", "test"),
+        video_of("e", "validation"),
+    ]
+    assert training_videos(videos) == ["a", "c"]
+
+
+def test_a_reader_that_puts_an_abnormal_video_into_training_is_caught():
+    with pytest.raises(ValueError, match="b is in the split train, but of the class Abuse"):
+        training_videos([video_of("a", "train"), video_of("b", "train", "Abuse")])

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from raypipe.ops.segments import decoded_size
-from raypipe.schema import DECODED, PLANNED, check_row
+from raypipe.ops.ticks import unpack
+from raypipe.schema import DECODED, PACKED, PLANNED, check_row
 from raypipe.video.decode import decode_frames
 
 
@@ -22,14 +24,27 @@ class DecodeConfig(BaseModel):
     max_side: int | None = Field(default=None, ge=16)
 
 
+def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the planned row (`schema.PLANNED`) that a packed one (`schema.PACKED`) stands for."""
+    check_row(row, PACKED, "plan")
+    frames = row["first_frame"] + np.arange(row["num_sampled"]) * row["stride"]
+    pts = unpack(row["num_sampled"], row["first_pts"], np.frombuffer(row["pts_steps"], row["pts_type"]))
+    is_counted = row["tick_seconds"] == 0
+    seconds = frames / row["fps"] if is_counted else (pts - row["video_pts"]) * row["tick_seconds"]
+    rest = {name: value for name, value in row.items() if name in PLANNED or name not in PACKED}
+    return rest | {"frame_indices": frames, "frame_pts": pts, "time_seconds": seconds}
+
+
 class DecodeFrames:
-    """Adds `frames`, uint8 (T, H, W, 3) RGB, to a planned row."""
+    """Adds `frames`, uint8 (T, H, W, 3) RGB, to a planned row; one that comes packed is unpacked first."""
 
     def __init__(self, config: DecodeConfig) -> None:
         self._config = config
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with its frames. Raises CorruptVideoError where any of them cannot be decoded."""
+        if "pts_steps" in row:
+            row = unpack_row(row)
         check_row(row, PLANNED, "decode")
         frames = decode_frames(
             row["uri"],

@@ -1,11 +1,15 @@
 """What the probe knows of a video: its size, its frames' timestamps and where decoding can begin."""
 
+import base64
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Never, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from raypipe.ops.ticks import Ticks, unpack
 
 I64 = NDArray[np.int64]
 
@@ -15,6 +19,28 @@ COUNTED_PTS = -1
 # Seek point that means "no seek: decode from the start of the file". Older than any true timestamp.
 FILE_START = int(np.iinfo(np.int64).min)
 FRAME_FOLDER_CODEC = "frames"
+_ARRAYS = ("pts", "keyframe_dts", "keyframe_pts")
+
+
+class _Packed:
+    """A field that is given and read as an array, int64 (N,), and kept as `Ticks`: a catalogue has many millions."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Never: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> I64: ...
+    def __get__(self, instance: object, owner: type) -> I64:
+        if instance is None:
+            # What tells a dataclass that the field has no default.
+            raise AttributeError(self._name)
+        ticks: Ticks = instance.__dict__[self._name]
+        return ticks.values()
+
+    def __set__(self, instance: object, values: I64 | Ticks) -> None:
+        instance.__dict__[self._name] = values if isinstance(values, Ticks) else Ticks.pack(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +51,7 @@ class VideoIndex:
     is applied; `fps` is the average. `pts` (num_frames,) are the presentation timestamps in ticks of `time_base`
     seconds, ascending, all -1 where the file has none that can be used and frames are counted from its start.
     `keyframe_dts` and `keyframe_pts` (K,) are where decoding can begin. `damage` says what is wrong with the file,
-    None if nothing was found.
+    None if nothing was found. Arrays are unpacked anew each time they are read.
     """
 
     width: int
@@ -34,31 +60,38 @@ class VideoIndex:
     fps: float
     codec: str
     time_base: Fraction
-    pts: I64
-    keyframe_dts: I64
-    keyframe_pts: I64
+    pts: _Packed = _Packed()
+    keyframe_dts: _Packed = _Packed()
+    keyframe_pts: _Packed = _Packed()
     damage: str | None = None
 
     @property
     def num_frames(self) -> int:
         """Number of frames that are there (not: that the container declares)."""
-        return len(self.pts)
+        return self.ticks().count
 
     @property
     def is_counted(self) -> bool:
         """True where frames are counted from the start of the file for want of timestamps."""
-        return bool((self.pts == COUNTED_PTS).all())
+        ticks = self.ticks()
+        return ticks.first == COUNTED_PTS and not ticks.steps.any()
+
+    def ticks(self) -> Ticks:
+        """Return the presentation timestamps as they are kept, without unpacking them."""
+        ticks: Ticks = self.__dict__["pts"]
+        return ticks
 
     @property
     def time_seconds(self) -> NDArray[np.float64]:
         """Time of every frame in seconds from the first one, float64 (num_frames,)."""
         if self.is_counted:
             return np.arange(self.num_frames) / self.fps
-        seconds: NDArray[np.float64] = (self.pts - self.pts[0]) * float(self.time_base)
+        pts = self.pts
+        seconds: NDArray[np.float64] = (pts - pts[0]) * float(self.time_base)
         return seconds
 
     def to_record(self) -> dict[str, Any]:
-        """Return the index as JSON values; timestamps are run-length encoded, so a constant rate costs one run."""
+        """Return the index as JSON values: of timestamps at a constant rate three numbers, of others the steps."""
         return {
             "width": self.width,
             "height": self.height,
@@ -66,47 +99,60 @@ class VideoIndex:
             "fps": self.fps,
             "codec": self.codec,
             "time_base": [self.time_base.numerator, self.time_base.denominator],
-            "pts": _encode_runs(self.pts),
-            "keyframe_dts": _encode_runs(self.keyframe_dts),
-            "keyframe_pts": _encode_runs(self.keyframe_pts),
+            **{name: _to_record(self.__dict__[name]) for name in _ARRAYS},
             "damage": self.damage,
         }
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "VideoIndex":
-        """Return the index that `to_record` wrote."""
+        """Return the index that `to_record` wrote. Raises ValueError or KeyError where a record is damaged."""
         numerator, denominator = record["time_base"]
-        runs = {name: _decode_runs(record[name]) for name in ("pts", "keyframe_dts", "keyframe_pts")}
-        return cls(**{**record, **runs, "time_base": Fraction(numerator, denominator)})
+        arrays = {name: _from_record(record[name]) for name in _ARRAYS}
+        return cls(**{**record, **arrays, "time_base": Fraction(numerator, denominator)})
 
 
 def seek_point(index: VideoIndex, first_frame: int) -> tuple[int, int]:
-    """Return (dts, pts) of the last keyframe shown at or before `first_frame`, both FILE_START for "do not seek".
+    """Return (dts, pts) of the last keyframe shown at or before `first_frame`, both FILE_START for "do not seek"."""
+    dts, pts = seek_points(index, np.array([first_frame]))
+    return int(dts[0]), int(pts[0])
+
+
+def seek_points(index: VideoIndex, first_frames_K: I64) -> tuple[I64, I64]:
+    """Return dts and pts (K,) of the last keyframes shown at or before frames, both FILE_START for "do not seek".
 
     The keyframe's pts decides, not its dts: with B-frames a keyframe is stored before frames that are shown
     before it, and these cannot be decoded from it.
     """
-    if index.is_counted:
-        return FILE_START, FILE_START
-    position = int(np.searchsorted(index.keyframe_pts, index.pts[first_frame], side="right")) - 1
-    if position <= 0:
-        return FILE_START, FILE_START
-    return int(index.keyframe_dts[position]), int(index.keyframe_pts[position])
+    starts = np.full(len(first_frames_K), FILE_START)
+    if index.is_counted or len(index.keyframe_pts) == 0:
+        return starts, starts
+    keyframe_pts = index.keyframe_pts
+    position = np.searchsorted(keyframe_pts, index.ticks().at(first_frames_K), side="right") - 1
+    is_seek = position > 0
+    return (
+        np.where(is_seek, index.keyframe_dts[position], starts),
+        np.where(is_seek, keyframe_pts[position], starts),
+    )
 
 
-def _encode_runs(values: I64) -> dict[str, Any]:
-    """Return ascending or constant integers as a start and runs of equal steps."""
-    if not len(values):
-        return {"start": None, "steps": [], "counts": []}
-    steps = np.diff(values)
-    edges = np.flatnonzero(np.diff(steps)) + 1
-    firsts = np.concatenate([[0], edges]) if len(steps) else np.empty(0, np.int64)
-    counts = np.diff(np.concatenate([firsts, [len(steps)]])) if len(steps) else firsts
-    return {"start": int(values[0]), "steps": steps[firsts].tolist(), "counts": counts.tolist()}
+def _to_record(ticks: Ticks) -> dict[str, Any]:
+    if ticks.is_constant:
+        counts = [ticks.count - 1] if len(ticks.steps) else []
+        return {"start": ticks.first if ticks.count else None, "steps": ticks.steps.tolist(), "counts": counts}
+    steps = ticks.steps.astype(ticks.steps.dtype.newbyteorder("<"))
+    packed = base64.b64encode(zlib.compress(steps.tobytes(), level=1)).decode()
+    return {"start": ticks.first, "type": steps.dtype.str, "packed": packed}
 
 
-def _decode_runs(runs: dict[str, Any]) -> I64:
-    if runs["start"] is None:
-        return np.empty(0, np.int64)
-    steps = np.repeat(np.array(runs["steps"], np.int64), runs["counts"])
-    return np.concatenate([[runs["start"]], runs["start"] + np.cumsum(steps)]).astype(np.int64)
+def _from_record(record: dict[str, Any]) -> Ticks:
+    if "packed" in record:
+        try:
+            steps = np.frombuffer(zlib.decompress(base64.b64decode(record["packed"], validate=True)), record["type"])
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        return Ticks(len(steps) + 1, int(record["start"]), steps)
+    if record["start"] is None:
+        return Ticks.pack(np.empty(0, np.int64))
+    # Several runs of equal steps are how earlier versions wrote what does not come at a constant rate.
+    steps = np.repeat(np.array(record["steps"], np.int64), record["counts"])
+    return Ticks.pack(unpack(len(steps) + 1, record["start"], steps))

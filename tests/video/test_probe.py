@@ -223,6 +223,18 @@ def test_record_round_trip(pts):
     assert (back.damage, back.codec, back.fps, back.keyframe_pts.tolist()) == ("cut", "h264", 25.0, [])
 
 
+def test_records_of_earlier_versions_are_read():
+    record = index_of([0]).to_record() | {"pts": {"start": 5, "steps": [40, 41, 40], "counts": [2, 1, 3]}}
+    assert VideoIndex.from_record(record).pts.tolist() == [5, 45, 85, 126, 166, 206, 246]
+
+
+@pytest.mark.parametrize("change", [{"packed": "!"}, {"packed": "AAAA"}, {"type": "O"}, {"type": "<q9"}])
+def test_a_damaged_record_is_a_value_error(change):
+    record = index_of([0, 1, 3]).to_record()
+    with pytest.raises((ValueError, TypeError)):
+        VideoIndex.from_record(record | {"pts": record["pts"] | change})
+
+
 @pytest.mark.parametrize(
     ("first_frame", "expected"),
     [

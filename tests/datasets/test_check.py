@@ -1,0 +1,184 @@
+"""What `datasets check` finds in copies that are whole, and in copies that lack something."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from raypipe.cli import main
+from raypipe.datasets import check, official
+from raypipe.datasets.names import DATASET_NAMES
+from raypipe.datasets.official import OFFICIAL
+from tests.datasets.miniatures import WRITERS, clip
+
+# The official numbers of the miniatures.
+SMALL = {
+    "ucf_crime": {"videos": {"train": 2, "train_abnormal": 1, "test": 3}, "abnormal_frames": 33},
+    "xd_violence": {"videos": {"train": 2, "train_abnormal": 1, "test": 3}, "abnormal_frames": 8},
+    "shanghaitech": {"videos": {"train": 2, "test": 2}, "test_frames": 18, "abnormal_frames": 4},
+    "avenue": {"videos": {"train": 2, "test": 2}, "test_frames": 23, "train_frames": 24},
+    "ubnormal": {"videos": {"train": 2, "train_abnormal": 1, "validation": 2, "test": 3}},
+    "nwpu_campus": {"videos": {"train": 2, "test": 2}},
+    "ped2": {"videos": {"train": 2, "test": 2}, "train_frames": 24, "test_frames": 20, "abnormal_frames": 7},
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for name, numbers in SMALL.items():
+        monkeypatch.setitem(official.OFFICIAL, name, replace(OFFICIAL[name], **numbers))
+
+
+def findings(name, root, **options):
+    return {finding.kind: finding for finding in check.check_dataset(name, str(root), **options).findings}
+
+
+def test_every_data_set_is_known():
+    assert tuple(OFFICIAL) == DATASET_NAMES
+    for name, known in OFFICIAL.items():
+        assert name == "folder" or (known.page.startswith("http") and known.paper and known.parts and known.videos)
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("ucf_crime", 1610, 290),
+        ("xd_violence", 3954, 800),
+        ("shanghaitech", 330, 107),
+        ("avenue", 16, 21),
+        ("ubnormal", 268, 211),
+        ("nwpu_campus", 305, 242),
+        ("ped2", 16, 12),
+    ],
+)
+def test_official_counts(name, train, test):
+    videos = OFFICIAL[name].videos
+    assert (videos["train"] + videos.get("train_abnormal", 0), videos["test"]) == (train, test)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("ucf_crime", "shanghaitech")])
+def test_a_whole_copy(tmp_path, capsys, name):
+    WRITERS[name](tmp_path)
+    assert main(["datasets", "check", name, str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("nothing is wrong with it\n")
+    assert "http" not in said
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    ("name", "kind", "names"),
+    [
+        ("ucf_crime", "label past the end", ("Arson/Arson011_x264: to frame 40 of 20",)),
+        ("shanghaitech", "label length", ("test/12_0142: 9 labels, 8 frames",)),
+    ],
+)
+def test_labels_that_do_not_fit_the_frames(tmp_path, capsys, name, kind, names):
+    WRITERS[name](tmp_path)
+    found = findings(name, tmp_path)
+    assert list(found) == [kind]
+    assert found[kind].names == names
+    # Without opening videos nobody can know.
+    assert findings(name, tmp_path, is_probed=False) == {}
+    assert main(["datasets", "check", name, str(tmp_path), "--no-probe"]) == 0
+    assert "no video was opened (--no-probe)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_a_copy_in_which_much_is_wrong(tmp_path, capsys):
+    root = tmp_path / "copy"
+    WRITERS["xd_violence"](root)
+    (root / "test_videos/v=S-7rRLrxnVQ__#1_label_B4-0-0.mp4").unlink()
+    (root / "1-1004/v=aaa__#1_label_A.mp4").write_bytes(b"")
+    shutil.copy(root / "3320-3954/v=ddd__#1_label_A.mp4", root / "test_videos/v=ddd__#1_label_A.mp4")
+    clip(root / "others/v=eee__#1_label_A.mp4", 5)
+    assert main(["datasets", "check", "xd_violence", str(root), "--json", str(tmp_path / "report.json")]) == 3
+    said = capsys.readouterr().out
+    document = json.loads((tmp_path / "report.json").read_text())
+    found = {finding["kind"]: finding["names"] for finding in document["findings"]}
+    assert found["missing"] == ["test/v=S-7rRLrxnVQ__#1_label_B4-0-0"]
+    assert found["extra"] == ["others/v=eee__#1_label_A"]
+    assert len(found["unreadable"]) == 1
+    assert found["unreadable"][0].startswith("train/v=aaa__#1_label_A: ")
+    assert "the file is empty" in found["unreadable"][0]
+    assert found["duplicate"] == ["test/v=ddd__#1_label_A (test) = train/v=ddd__#1_label_A (train)"]
+    assert found["count"] == []
+    assert document["is_complete"] is False
+    counts = {count["name"]: (count["here"], count["official"]) for count in document["counts"]}
+    assert counts["test videos"] == (3, 3)
+    assert counts["abnormal frames"] == (3, 8)
+    for text in (
+        "abnormal frames           3         8  5 too few",
+        "missing: lists or labels name them: 1\n    test/v=S-7rRLrxnVQ__#1_label_B4-0-0",
+        "It is at https://roc-ng.github.io/XD-Violence/",
+        "1-1004, 1005-2004, 2005-2804, 2805-3319 and 3320-3954",
+    ):
+        assert text in said
+
+
+def test_too_few_videos_of_a_split(tmp_path, capsys):
+    WRITERS["ped2"](tmp_path)
+    assert main(["datasets", "check", "ped2", str(tmp_path)]) == 3
+    said = capsys.readouterr().out
+    assert "train videos        2        16  14 too few\n" in said
+    assert "http://www.svcl.ucsd.edu/projects/anomaly/dataset.html" in said
+
+
+def test_a_copy_without_labels_is_a_finding_and_says_what_to_get(tmp_path, capsys):
+    WRITERS["nwpu_campus"](tmp_path)
+    (tmp_path / "gt.npz").unlink()
+    assert main(["datasets", "check", "nwpu_campus", str(tmp_path)]) == 3
+    said = capsys.readouterr().out
+    assert "layout: dataset.root: " in said
+    assert "holds no gt.npz, the labels of the test videos" in said
+    assert "https://campusvad.github.io" in said
+
+
+@pytest.mark.usefixtures("small")
+def test_the_rest_of_an_official_archive_is_no_finding(tmp_path):
+    WRITERS["ucf_crime"](tmp_path)
+    report = check.check_dataset("ucf_crime", str(tmp_path))
+    assert [finding.kind for finding in report.findings] == ["label past the end"]
+    assert report.notes == ("videos in no split, left out: 1 (Videos/Normal_Videos_event/Normal_Videos_003_x264)",)
+
+
+def test_more_names_than_are_shown(tmp_path):
+    names = tuple(str(number) for number in range(13))
+    report = check.Report("folder", "/data", findings=[check.Finding("missing", "lists name them", names)])
+    assert check.report_lines(report)[-2:] == ["    9", "    and 3 more (--json lists all)"]
+
+
+def test_a_folder_of_ones_own(tmp_path, capsys):
+    clip(tmp_path / "train/a.mp4", 10)
+    clip(tmp_path / "test/b.mp4", 10, 1)
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 0
+    assert "train videos     1         -" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ped2", "/nowhere"], "raypipe: dataset.root: /nowhere is not a folder"),
+        (["ped3", "/nowhere"], "invalid choice: 'ped3'"),
+        (["ped2"], "the following arguments are required: ROOT"),
+    ],
+)
+def test_a_mistake_in_the_call(arguments, message, capsys):
+    try:
+        code = main(["datasets", "check", *arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_video_that_is_cut_off_is_damaged(tmp_path, capsys):
+    clip(tmp_path / "train/a.mp4", 10)
+    clip(tmp_path / "test/b.mkv", 100, 1)
+    content = (tmp_path / "test/b.mkv").read_bytes()
+    (tmp_path / "test/b.mkv").write_bytes(content[: len(content) // 3])
+    found = findings("folder", tmp_path)
+    assert list(found) == ["damaged"]
+    assert found["damaged"].names[0].startswith("test/b: ")

@@ -1,0 +1,53 @@
+"""Every recipe in jobs/ is a valid config, and those of public data sets have the paper's settings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from raypipe.config import load_config
+from raypipe.datasets.names import DATASET_NAMES
+from raypipe.datasets.official import OFFICIAL
+
+JOBS = Path(__file__).parents[2] / "jobs"
+PUBLIC = [name for name in DATASET_NAMES if name != "folder"]
+# Table 4.
+WINDOWS = {"shanghaitech": 224, "avenue": 320, "ubnormal": 320, "ped2": 60, "nwpu_campus": 224}
+
+
+@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_recipe_loads(path):
+    # What trains or labels other models than a run's has a config of its own.
+    if "dataset" not in path.read_text():
+        pytest.skip("not a run")
+    assert load_config(path).output
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_recipes_of_public_data_sets(name):
+    config = load_config(JOBS / f"{name}.yaml")
+    assert (config.dataset.name, config.features.columns) == (name, ("cross", "motion"))
+    assert config.detector.kind == "yolo"
+    assert config.needs_sentences
+    assert config.sentence.memory == "replace"
+    assert (config.encode_resolved().box_expansion, config.score.weighting) == (None, "balanced")
+    assert Path(config.output).name == Path(config.dataset.root).name == name
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_overrides_that_a_recipe_names_are_valid(name):
+    path = JOBS / f"{name}.yaml"
+    overrides = re.findall(r"--set (\S+)", path.read_text())
+    assert len(overrides) == 3
+    config = load_config(path, overrides)
+    assert config.detector.kind == "sliding_window"
+    assert config.detector.window_pixels == WINDOWS.get(name, 224)
+    assert config.encode_resolved().box_expansion == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_counts_in_a_recipe_are_the_official_ones(name):
+    said = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", (JOBS / f"{name}.yaml").read_text())}
+    videos = OFFICIAL[name].videos
+    train = videos["train"] + videos.get("train_abnormal", 0)
+    assert {train, videos["train"], videos["test"]} <= said
