@@ -1,4 +1,4 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | ablate | export | demo | weights | datasets`."""
+"""The command line `raypipe`: its commands, their options, and how a mistake is told."""
 
 import argparse
 import logging

@@ -101,8 +101,9 @@ def alarm_lines(alarms: AlarmReport) -> list[str]:
             )
         )
     lines = _aligned(rows)
+    few = f", where one alarm is {1 / alarms.normal_hours:.1f} an hour" if 0 < alarms.normal_hours < 1 else ""
     lines.append(
-        f"{alarms.normal_hours:.2f} hours of normal video; alarms up to {alarms.gap_seconds:g} s apart are one"
+        f"{alarms.normal_hours:.2f} hours of normal video{few}; alarms up to {alarms.gap_seconds:g} s apart are one"
         + (f"; {alarms.num_unscored_events:,} events without a scored frame" if alarms.num_unscored_events else "")
     )
     return lines

@@ -9,7 +9,9 @@ import yaml
 from raypipe import ablate as module
 from raypipe.ablate import ablate
 from raypipe.errors import UserError
+from raypipe.storage import DeadLetter, RunFolder
 from tests.small_data import make_config, write_data
+from tests.spatial_weights import write_weights
 
 VARIATIONS = [
     {"name": "knn", "title": "nearest neighbours", "set": {"score.model": "knn"}, "published": {"ped2": 94.5}},
@@ -110,6 +112,47 @@ def test_features_are_extracted_once_and_what_is_done_stays_done(cluster, tmp_pa
     again = outcomes(tmp_path)
     for name in ("knn", "gmm", "rm"):
         assert again[name]["metrics"] == first[name]["metrics"]
+
+    # Dead letters are told by the exit code, as by the other commands.
+    letter = DeadLetter("test/b", 0, "detect", "AnnotationError", "as if")
+    RunFolder(str(Path(first["knn"]["folder"]).parents[1])).commit_dead(letter)
+    assert run(write(tmp_path, data, changed))[0] == 3
+
+
+@pytest.mark.slow
+def test_spatial_features_are_shared_by_the_rows_of_table_3(cluster, tmp_path, data, steps, tmp_path_factory):
+    rows = [
+        {"name": "setting-2", "set": {"features.spatial": "image", "features.motion": False}},
+        {"name": "setting-6", "set": {}},
+        {"name": "setting-7", "set": {"sentence.memory": "off"}},
+        {"name": "setting-8", "set": {"features.spatial": "none"}},
+    ]
+    changes = {
+        "weights": write_weights(tmp_path_factory.mktemp("weights") / "tiny"),
+        "features": {"spatial": "cross"},
+        "sentence": {"max_length": 12, "min_length": 4, "num_beams": 2},
+        "score": {"model": "knn"},
+    }
+    code, said = run(write(tmp_path, data, rows, **changes))
+    assert code == 0, said
+    assert [name for name, _ in steps].count("extract") == 2
+    assert "setting-2, setting-6, setting-8: features motion, image, cross" in said
+    assert "setting-7: features motion, cross" in said
+    cards = {
+        name: json.loads((Path(row["folder"]) / "models" / "knn" / "model.json").read_text())
+        for name, row in outcomes(tmp_path).items()
+    }
+    assert {name: card["columns"] for name, card in cards.items()} == {
+        "setting-2": ["image"],
+        "setting-6": ["cross", "motion"],
+        "setting-7": ["cross", "motion"],
+        "setting-8": ["motion"],
+    }
+    # What motion alone finds does not depend on what else was extracted with it.
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert run(write(alone, data, [rows[3]], **changes))[0] == 0
+    assert outcomes(alone)["setting-8"]["metrics"] == outcomes(tmp_path)["setting-8"]["metrics"]
 
 
 def test_a_variation_that_fails_costs_only_itself(cluster, tmp_path, data, steps):

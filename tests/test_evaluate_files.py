@@ -7,9 +7,11 @@ import pytest
 
 from raypipe.config import DatasetConfig
 from raypipe.config_file import validate
+from raypipe.datasets.names import read_dataset
 from raypipe.errors import UserError
 from raypipe.evaluate import EvaluateConfig
 from raypipe.evaluate_files import evaluate_dataset, evaluate_labelled
+from tests.datasets.miniatures import WRITERS
 from tests.small_data import write_data
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "scoring"
@@ -280,3 +282,29 @@ def test_scores_by_video_are_aligned_to_labels_of_another_length(tmp_path):
     result = evaluate_labelled(tmp_path / "scores.npz", labels, CONFIG, seed=0).evaluation
     assert [(note.video_id, note.num_cut, note.num_padded) for note in result.alignment] == [("a", 0, 1)]
     assert [v.num_frames for v in result.videos] == [3, 2]
+
+
+def test_a_public_data_set_brings_its_classes_scenes_and_frame_rates(tmp_path):
+    WRITERS["shanghaitech"](tmp_path / "st")
+    config = validate(DatasetConfig, {"name": "shanghaitech", "root": str(tmp_path / "st")}, "test")
+    mask = np.load(tmp_path / "st" / "testing" / "test_frame_mask" / "01_0014.npy")
+    tests = [video for video in read_dataset(config).videos if video.split == "test"]
+    rows = [f"{video.video_id},{frame},{frame}" for video in tests for frame in range(len(mask))]
+    (tmp_path / "s.csv").write_text("\n".join(["video,frame,score", *rows]))
+    found = evaluate_dataset(tmp_path / "s.csv", config, CONFIG, seed=0)
+    assert {group.name for group in found.evaluation.groups if group.kind == "scene"} == {"01", "12"}
+    first = next(video for video in found.evaluation.videos if video.video_id == "test/01_0014")
+    assert (first.num_frames, first.num_abnormal, first.fps) == (len(mask), mask.sum(), 24.0)
+    assert found.notes[0].startswith("labels: ")
+
+
+def test_scores_of_another_length_than_frame_labels_are_aligned(tmp_path):
+    WRITERS["shanghaitech"](tmp_path / "st")
+    config = validate(DatasetConfig, {"name": "shanghaitech", "root": str(tmp_path / "st")}, "test")
+    tests = [video for video in read_dataset(config).videos if video.split == "test"]
+    num_labelled = read_dataset(config).label_frames
+    rows = [f"{v.video_id},{frame},1" for v in tests for frame in range(num_labelled[v.video_id] + 2)]
+    (tmp_path / "s.csv").write_text("\n".join(["video,frame,score", *rows]))
+    result = evaluate_dataset(tmp_path / "s.csv", config, CONFIG, seed=0).evaluation
+    assert {note.num_padded for note in result.alignment} == {2}
+    assert len(result.alignment) == len(tests)
