@@ -98,11 +98,15 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
     """Return the file's name of each of our columns; the time may be absent."""
-    chosen = {key: name for key, known in COLUMNS.items() for name in known if name in names}
+    found = {key: [name for name in names if name in known] for key, known in COLUMNS.items()}
+    for key, same in found.items():
+        if len(same) > 1:
+            raise UserError(f"{path}: {len(same)} columns may be the {key}: {', '.join(map(repr, same))}")
+    chosen = {key: same[0] for key, same in found.items() if same}
     missing = [" or ".join(repr(name) for name in COLUMNS[key]) for key in COLUMNS if key not in chosen]
     if [name for name in missing if "time" not in name]:
-        found = ", ".join(repr(name) for name in names)
-        raise UserError(f"{path}: needs a column {missing[0]}; found {found}")
+        listed = ", ".join(repr(name) for name in names)
+        raise UserError(f"{path}: needs a column {missing[0]}; found {listed}")
     return chosen
 
 

@@ -44,6 +44,8 @@ def test_csv(tmp_path, text, expected):
     [
         ("", "needs a column 'video_id' or 'video'; found ''"),
         ("video,frame\na,0\n", "needs a column 'score'; found 'video', 'frame'"),
+        ("video,frame,score,score\na,0,1,2\n", "2 columns may be the score: 'score', 'score'"),
+        ("video,video_id,frame,score\na,b,0,1\n", "2 columns may be the video: 'video', 'video_id'"),
         ("video,frame,score\n", "holds no rows"),
         ("video,frame,score\na,0,1\na,0,2\n", "1 frames have two rows, the first is a frame 0"),
         ("video,frame,score\nb,0,1\na,3,1\nb,0,1\n", "1 frames have two rows, the first is b frame 0"),
