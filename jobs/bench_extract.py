@@ -34,8 +34,9 @@ from numpy.typing import NDArray
 
 from jobs.bench_motion import moving_textures
 from raypipe.config import RunConfig, parse_config
-from raypipe.demo import FPS, HEIGHT, WIDTH, write_video
+from raypipe.demo import FPS, HEIGHT, WIDTH
 from raypipe.versions import versions
+from raypipe.video.encode import write_video
 
 MIN_EFFICIENCY, MAX_GROWTH = 0.75, 1.3
 SAMPLE_SECONDS = 0.5

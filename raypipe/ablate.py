@@ -81,7 +81,7 @@ def ablate(
         for line in ["", *table, ""]:
             say(line)
         folder = RunFolder(plan.output)
-        say(f"tables: {folder.path(TABLE_NAME)}, {folder.path(DOCUMENT_NAME)}")
+        say(f"tables: {folder.name(TABLE_NAME)}, {folder.name(DOCUMENT_NAME)}")
         if experiment.tracking_uri is not None:
             say(f"look at the runs: {ui_command(experiment.tracking_uri)}")
     if any(outcome.status == "failed" for outcome in outcomes.values()):
@@ -187,7 +187,7 @@ def _outcome(
         name=planned.variation.name,
         title=planned.variation.title,
         status=status,
-        folder=folder.path(folder.product("").rstrip("/")),
+        folder=folder.name(folder.product("").rstrip("/")),
         metrics=metrics or {},
         published=None if published is None else published / 100,
         reason=reason,

@@ -115,7 +115,7 @@ def read_catalogue(folder: RunFolder) -> dict[str, Entry]:
         # Bytes, because text would also be cut at the line separators of Unicode, which a name may hold.
         entries = [_entry(json.loads(line)) for line in io.BytesIO(content)]
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged: {error!r}. Remove it and extract again.") from error
+        raise UserError(f"{folder.name(CATALOGUE_NAME)} is damaged: {error!r}. Remove it and extract again.") from error
     return {entry.video.video_id: entry for entry in entries}
 
 

@@ -23,7 +23,7 @@ Config = TypeVar("Config")
 EXIT_DEAD_LETTERS = 3
 
 DESCRIPTION = """\
-Find anomalies in video: objects are described by their motion (and, later, by what they do), a model of
+Find anomalies in video: objects are described by how they move, how they look and what they do, a model of
 normal behaviour is trained on the videos of the train split, and every frame of the test split gets an
 anomaly score.
 

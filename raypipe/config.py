@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raypipe.config_file import absolute, digest, read_document, validate
+from raypipe.config_file import absolute, digest, local_folder, read_document, validate
 from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
@@ -99,6 +99,13 @@ class WeightsConfig(BaseModel):
 
     blip2: str | None = Field(None, description="what `raypipe weights convert` wrote; needed by spatial features")
     smm: str | None = Field(None, description="what jobs/train_smm.py wrote; needed where sentences are carried")
+
+    @field_validator("blip2", "smm")
+    @classmethod
+    def _is_on_this_machine(cls, path: str | None) -> str | None:
+        if path:
+            local_folder(path)
+        return path
 
 
 class RayConfig(BaseModel):

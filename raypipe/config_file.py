@@ -30,6 +30,13 @@ def absolute(path: str) -> str:
     return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
 
 
+def local_folder(path: str) -> str:
+    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk."""
+    if "://" in path:
+        raise ValueError(f"{path} is a URI; weights are read from a folder that every node has: copy it there first")
+    return absolute(path)
+
+
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
 from raypipe.errors import UserError
+from raypipe.video.encode import write_video
 
 WIDTH, HEIGHT, FPS = 320, 240, 25
 NUM_TRAIN, NUM_TEST, NUM_FRAMES = 6, 4, 150
@@ -100,26 +101,6 @@ def render_clip(seed: int, anomaly: str | None) -> tuple[Iterator[NDArray[np.uin
     return frames(), figures, odd
 
 
-def write_video(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int = FPS) -> None:
-    """Write uint8 (H, W, 3) RGB frames as an H.264 file; it appears under its name when it is complete."""
-    import av
-
-    temporary = path.with_name(f".{path.name}")
-    with av.open(str(temporary), "w", format="mp4") as container:
-        # With x264's macroblock tree the same frames give another file now and then, even on one thread.
-        options = {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0"}
-        stream: Any = container.add_stream("libx264", rate=fps, options=options)
-        stream.codec_context.thread_count = 1
-        stream.pix_fmt = "yuv420p"
-        for number, image in enumerate(frames):
-            if number == 0:
-                # The first packet opens the codec, and after that PyAV refuses any size, the same one too.
-                stream.height, stream.width = image.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
-    temporary.replace(path)
-
-
 def _mot_lines(figures: list[Figure]) -> list[str]:
     lines = []
     for frame in range(NUM_FRAMES):
@@ -141,7 +122,7 @@ def write_demo(root: Path, seed: int = 0) -> None:
                 anomaly = ANOMALIES[number % len(ANOMALIES)] if split == "test" else None
                 frames, figures, odd = render_clip(seed * 1000 + number + (500 if split == "test" else 0), anomaly)
                 name = f"{split}/{number + 1:02d}" + (f"_{anomaly}" if anomaly else "")
-                write_video(root / f"{name}.mp4", frames)
+                write_video(root / f"{name}.mp4", frames, FPS)
                 (root / "boxes" / f"{name}.txt").write_text("\n".join(_mot_lines(figures)) + "\n")
                 if odd is not None:
                     seen = [frame for frame in range(NUM_FRAMES) if odd.box(frame)]

@@ -177,8 +177,17 @@ class MetricLogger:
     run_id: str
 
     def __call__(self, metrics: Mapping[str, float | None], step: int) -> None:
-        """Record figures at a step, as an epoch's losses; those that are None are left out."""
-        _log_metrics(_client(self.tracking_uri), self.run_id, metrics, step)
+        """Record figures at a step, as an epoch's losses; those that are None are left out.
+
+        A server that does not answer costs the figures of this step, not the training.
+        """
+        _quieten()
+        from mlflow.exceptions import MlflowException
+
+        try:
+            _log_metrics(_client(self.tracking_uri), self.run_id, metrics, step)
+        except MlflowException as lost:
+            logger.warning("MLflow could not record step %d: %s", step, _first_line(lost))
 
 
 def metric_logger(tracking_uri: str | None, run_id: str | None) -> MetricLogger | None:

@@ -1,11 +1,13 @@
 """The folders of model weights that a run names: are they there, do they fit, and are they still the same."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raypipe.errors import UserError
 from raypipe.models.blip2_config import read_config
+from raypipe.storage import RunFolder
 
 if TYPE_CHECKING:
     from raypipe.config import RunConfig
@@ -15,10 +17,14 @@ NUM_PIECES = 64
 PIECE_BYTES = 1 << 16
 
 
-def fingerprint(folder: Path) -> str:
-    """Return a hash of the files of a folder: their names, sizes, and pieces spread over each of them."""
+# The files that decide what a model computes; others tell of it.
+MODEL_FILES = ("config.json", "model.safetensors", "vocab.txt")
+
+
+def fingerprint(folder: Path, names: Sequence[str] = MODEL_FILES) -> str:
+    """Return a hash of a folder's files of these names: of their sizes, and of pieces spread over each of them."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name in names):
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
         with path.open("rb") as file:
@@ -38,19 +44,39 @@ def models_of(config: "RunConfig") -> dict[str, str]:
     if not any(name != "motion" for name in config.features.extracted):
         return {}
     blip2 = Path(str(config.weights.blip2))
-    _require_files("weights.blip2", blip2, "raypipe weights convert")
+    require_files("weights.blip2", blip2, "raypipe weights convert")
     read_config(blip2 / "config.json")
     found = {"weights.blip2": fingerprint(blip2)}
     if config.needs_sentences and config.sentence.memory != "off":
         from raypipe.models.questions import Questioner
 
         smm = Path(str(config.weights.smm))
-        _require_files("weights.smm", smm, "jobs/train_smm.py")
+        require_files("weights.smm", smm, "jobs/train_smm.py")
+        _require_made_for(smm, found["weights.blip2"], config)
         found |= {"weights.smm": fingerprint(smm), "sentence.tagger": Questioner().tagger_name}
     return found
 
 
-def _require_files(key: str, folder: Path, made_by: str) -> None:
-    for name in ("config.json", "model.safetensors"):
+def _require_made_for(smm: Path, blip2: str, config: "RunConfig") -> None:
+    """Raise UserError where a state machine's card says that it was trained on other tokens, or other questions."""
+    card = RunFolder(str(smm)).read_json("card.json") or {}
+    trained_on = card.get("blip2") or {}
+    if trained_on.get("fingerprint", blip2) != blip2:
+        raise UserError(
+            f"weights.smm: {smm} was trained on the tokens of another BLIP-2 ({trained_on.get('folder')}), which mean "
+            f"something else than those of weights.blip2; train it on {config.weights.blip2}: jobs/train_smm.py"
+        )
+    asked = ((card.get("config") or {}).get("targets") or {}).get("questions", config.sentence.questions)
+    if asked != config.sentence.questions:
+        raise UserError(
+            f"weights.smm: {smm} was trained on {asked} questions, sentence.questions is {config.sentence.questions}"
+        )
+
+
+def require_files(
+    key: str, folder: Path, made_by: str, names: Sequence[str] = ("config.json", "model.safetensors")
+) -> None:
+    """Raise UserError, naming the config key, where a folder lacks a file."""
+    for name in names:
         if not (folder / name).is_file():
             raise UserError(f"{key}: {folder} holds no {name}; expected a folder that {made_by} wrote")

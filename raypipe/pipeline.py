@@ -184,7 +184,7 @@ def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder
             continue
         then, now = before.video, video
         if (then.num_bytes, then.boxes_bytes) != (now.num_bytes, now.boxes_bytes):
-            where = folder.path("features", escape(video.video_id))
+            where = folder.name("features", escape(video.video_id))
             raise UserError(
                 f"{video.video_id} changed since its features were extracted: video {then.num_bytes:,} bytes then and "
                 f"{now.num_bytes:,} now, boxes {then.boxes_bytes:,} and {now.boxes_bytes:,}. "

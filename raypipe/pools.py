@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-# What each step takes of a GPU where all have pools of their own, in tenths: the ViT needs most (Table 6).
-GPU_TENTHS = {"detect": 2, "encode": 6, "caption": 2}
+# What each step takes of a GPU where all have pools of their own, in tenths: the ViT needs most (Table 6). Labelling
+# is a job of its own.
+GPU_TENTHS = {"detect": 2, "encode": 6, "caption": 2, "label": 10}
 # Where there is no GPU the share of a CPU is all that an actor holds; this much is left for Ray's own tasks.
 CPU_FRACTION = 0.95
 

@@ -36,7 +36,9 @@ def progress(title: str, total: int, unit: str = "frames") -> Iterator[Advance]:
         return (done - first[1]) / (time.monotonic() - first[0])
 
     def note() -> str:
-        return f"{rate():,.0f} {unit}/s" + (f", {num_dead} dead" if num_dead else "")
+        value = rate()
+        shown = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+        return f"{shown} {unit}/s" + (f", {num_dead} dead" if num_dead else "")
 
     console = Console(file=sys.stderr)
     if console.is_terminal:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 from collections import defaultdict
@@ -101,6 +102,10 @@ class RunFolder:
         """Return a path below the folder, in the form that `filesystem` takes."""
         return "/".join((self._located[1], *parts))
 
+    def name(self, *parts: str) -> str:
+        """Return a path below the folder as the user would write it, URI and all."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
     def feature_path(self, video_id: str, segment_index: int) -> str:
         """Return the path of a segment's committed features."""
         return self.path("features", escape(video_id), f"{segment_index:05d}.parquet")
@@ -153,19 +158,31 @@ class RunFolder:
         content = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         self.commit(self.path(*name.split("/")), content.encode())
 
+    def commit_files(self, source: Path, below: str, *, last: str) -> None:
+        """Commit the files of a local folder below this one; the one called `last` says that the others are whole.
+
+        It is taken away first, so that a start in between never takes new files for those that it told of.
+        """
+        if self.exists(below, last):
+            self.filesystem.rm_file(self.path(below, last))
+        for path in sorted(source.iterdir(), key=lambda path: (path.name == last, path.name)):
+            self.commit(self.path(below, path.name), path.read_bytes())
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON document below the folder, or None where there is none.
 
-        Raises UserError where the file does not hold JSON.
+        Raises UserError where the file does not hold JSON, and where the store does not answer.
         """
         try:
             content = self.filesystem.cat_file(self.path(*name.split("/")))
         except FileNotFoundError:
             return None
+        except _store_errors() as error:
+            raise UserError(f"{self.name(name)} cannot be read ({_one_line(error)})") from error
         try:
             document: dict[str, Any] = json.loads(content)
         except ValueError as error:
-            raise UserError(f"{self.path(name)} is damaged: {error}. Use another output.") from error
+            raise UserError(f"{self.name(name)} is damaged: {error}. Use another output.") from error
         return document
 
     def _segments_below(self, kind: str, suffix: str) -> dict[str, set[int]]:
@@ -259,8 +276,15 @@ class RunFolder:
                     temporary.unlink(missing_ok=True)
 
     def require_space(self, num_bytes: int) -> None:
-        """Raise UserError where a local folder's disk has less than `num_bytes` left."""
-        if self.is_local:
+        """Raise UserError where the folder cannot be written to, or a local one's disk has less left."""
+        if not self.is_local:
+            probe = self.path("tmp", uuid.uuid4().hex)
+            try:
+                self.filesystem.pipe_file(probe, b"")
+                self.filesystem.rm_file(probe)
+            except _store_errors() as error:
+                raise UserError(f"output: {self.root} cannot be written to ({_one_line(error)})") from error
+        else:
             folder = Path(self.path())
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -271,13 +295,27 @@ class RunFolder:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
 
 
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Return what a filesystem raises: OSErrors and, where it is S3's and nothing answers, its client's own."""
+    client = sys.modules.get("botocore.exceptions")
+    return (OSError, client.BotoCoreError) if client else (OSError,)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words which keys have another value now."""
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return ", ".join(f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in names)
+
+
 def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> None:
     """Raise UserError, naming the keys that differ, where the folder holds features of another config."""
     existing = folder.read_json("run.json")
     if existing is not None and existing.get("config_hash") != config_hash:
-        before = existing.get("feature_keys", {})
-        names = sorted(name for name in {*before, *feature_keys} if before.get(name) != feature_keys.get(name))
-        changes = ", ".join(f"{name} (was {before.get(name)!r}, now {feature_keys.get(name)!r})" for name in names)
+        changes = differences(existing.get("feature_keys", {}), feature_keys)
         raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
 
 

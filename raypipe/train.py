@@ -243,6 +243,7 @@ def _train_reconstruction(
         },
         folder=folder,
         name=train_hash,
+        epochs=config.train.epochs,
         workers=config.train.workers,
         use_gpu=config.train.use_gpu,
         max_failures=config.train.max_failures,

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raypipe.config import RayConfig
-from raypipe.config_file import absolute, digest, read_document, validate
-from raypipe.datasets.coco_captions import CaptionSet, read_captions, split_images
+from raypipe.config_file import absolute, digest, local_folder, read_document, validate
+from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
+from raypipe.model_folders import fingerprint
 from raypipe.models.augment import AugmentConfig
 from raypipe.models.blip2_config import Stage1Config, read_config
 from raypipe.models.blip2_init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2_tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.storage import RunFolder
+from raypipe.training_pairs import MIN_IMAGES, PairsConfig, read_pairs, what_decides
 from raypipe.versions import versions
 
 if TYPE_CHECKING:
@@ -37,35 +39,7 @@ OUTPUT_FOLDER = "blip2"
 CARD_FILE = "card.json"
 # What a checkpoint holds beside the optimizer's state.
 TRAINED_FILE = "trained.safetensors"
-STATE_FILE = "state.json"
 TEMPERATURE = "temperature"
-MIN_IMAGES = 2
-# So many unreadable images are named in the card.
-UNREADABLE_NAMED = 100
-
-
-class PairsConfig(BaseModel):
-    """Which images and captions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    annotations: str = Field(min_length=1, description="captions in COCO's format, a path or URI")
-    images: str = Field(min_length=1, description="folder of the images, a path or URI")
-    held_out_annotations: str | None = Field(None, description="held-out captions; by default a share of the images")
-    held_out_images: str | None = Field(None, description="folder of the held-out images")
-    held_out_fraction: float = Field(0.05, gt=0, lt=1, description="share of the images that is held out")
-    max_held_out: int = Field(1000, ge=MIN_IMAGES, description="held-out images that are used, the first ones")
-
-    @model_validator(mode="after")
-    def _held_out_is_whole(self) -> Self:
-        if (self.held_out_annotations is None) != (self.held_out_images is None):
-            raise ValueError("held_out_annotations and held_out_images go together")
-        return self
-
-    @field_validator("annotations", "images", "held_out_annotations", "held_out_images")
-    @classmethod
-    def _is_absolute(cls, path: str | None) -> str | None:
-        return absolute(path) if path else path
 
 
 class VitConfig(BaseModel):
@@ -74,12 +48,12 @@ class VitConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["eva_clip_g", "clip_L"] = Field("eva_clip_g", description="kind of blocks")
-    image_size: int = Field(ge=1)
-    patch_size: int = Field(ge=1)
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    mlp_ratio: float = Field(4.0, gt=0)
+    image_size: int = Field(ge=1, description="pixels of a side")
+    patch_size: int = Field(ge=1, description="pixels of a patch's side")
+    width: int = Field(ge=1, description="V_d")
+    depth: int = Field(ge=1, description="blocks")
+    heads: int = Field(ge=1, description="heads of its attention")
+    mlp_ratio: float = Field(4.0, gt=0, description="width of its feed-forward layers over V_d")
 
 
 class ItamModelConfig(BaseModel):
@@ -90,17 +64,22 @@ class ItamModelConfig(BaseModel):
     start: str | None = Field(None, min_length=1, description="trained folder to start from; null: from nothing")
     structure: Literal["blip2", "str1", "str2", "str3"] | None = Field(None, description="layers and heads of Table 5")
     num_query: int | None = Field(None, ge=1, description="image tokens N_q; the paper has 32, 64, 128")
-    hidden: int | None = Field(None, ge=1)
-    layers: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
-    intermediate: int | None = Field(None, ge=1)
-    cross_attention_freq: int | None = Field(None, ge=1)
-    embed_dim: int | None = Field(None, ge=1)
-    max_txt_len: int | None = Field(None, ge=3)
+    hidden: int | None = Field(None, ge=1, description="width H_d of the Q-Former")
+    layers: int | None = Field(None, ge=1, description="layers of the Q-Former")
+    heads: int | None = Field(None, ge=1, description="heads of its attention")
+    intermediate: int | None = Field(None, ge=1, description="width of its feed-forward layers")
+    cross_attention_freq: int | None = Field(None, ge=1, description="every how many layers one looks at the image")
+    embed_dim: int | None = Field(None, ge=1, description="width of the contrastive space")
+    max_txt_len: int | None = Field(None, ge=3, description="tokens S_l of a sentence")
     vit: VitConfig | None = Field(None, description="image encoder to train from nothing; needed without start")
     train_vit: bool = Field(False, description="train the image encoder of start too; one from nothing always is")
     vocab: str | None = Field(None, min_length=1, description="auto (of the captions) or a vocab.txt; null: start's")
     min_word_count: int = Field(2, ge=1, description="auto: rarer words are spelled")
+
+    @field_validator("start")
+    @classmethod
+    def _is_on_this_machine(cls, path: str | None) -> str | None:
+        return local_folder(path) if path else path
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> Self:
@@ -123,13 +102,13 @@ class ItamTrainConfig(BaseModel):
 
     epochs: int = Field(10, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="pairs per step and worker; contrast is over all workers")
-    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False, description="at its peak")
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
-    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="of matrices")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the Q-Former's residual branches")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
-    workers: int = Field(1, ge=1)
-    use_gpu: bool = False
+    workers: int = Field(1, ge=1, description="processes that train together")
+    use_gpu: bool = Field(False, description="a GPU for each worker")
     threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")
     keep_image_bytes: int = Field(8 << 30, ge=0, description="images that a worker keeps in memory; more are read anew")
     max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
@@ -141,7 +120,7 @@ class ItamConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
     data: PairsConfig
     model: ItamModelConfig
     augment: AugmentConfig = AugmentConfig()
@@ -158,20 +137,6 @@ class ItamConfig(BaseModel):
 def load_itam_config(path: str | Path, overrides: Iterable[str] = ()) -> ItamConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
     return validate(ItamConfig, read_document(path, overrides, EXAMPLE), str(path))
-
-
-def read_pairs(config: PairsConfig) -> tuple[CaptionSet, CaptionSet]:
-    """Return what is trained on and what is held out. Raises UserError where there are fewer than two images."""
-    captions = read_captions(config.annotations, config.images)
-    if config.held_out_annotations and config.held_out_images:
-        fit, held_out = captions, read_captions(config.held_out_annotations, config.held_out_images)
-    else:
-        fit, held_out = split_images(captions, config.held_out_fraction)
-    if len(fit.images) < MIN_IMAGES:
-        raise UserError(
-            f"{config.annotations}: {len(fit.images)} image is left to train on; contrast needs {MIN_IMAGES} or more"
-        )
-    return fit, replace(held_out, images=held_out.images[: config.max_held_out])
 
 
 @dataclass(frozen=True)
@@ -229,28 +194,48 @@ def start_from(config: ItamModelConfig, sizes: Stage1Config, vocab: list[str], s
     return Start(sizes, vocab, weights, new)
 
 
-def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tuple[dict[str, Any], bool]:
+@dataclass(frozen=True)
+class ItamPlan:
+    """A training whose data and sizes are known to fit; `training_hash` names all that decides its result."""
+
+    config: ItamConfig
+    fit: CaptionSet
+    held_out: CaptionSet
+    sizes: Stage1Config
+    vocab: list[str]
+    training_hash: str
+
+
+def plan_itam(config: ItamConfig) -> ItamPlan:
+    """Read what is trained on and settle the sizes. Raises UserError for data and sizes that cannot be trained."""
+    fit, held_out = read_pairs(config.data)
+    sizes, vocab = plan_sizes(config.model, (caption for _, caption in fit.pairs))
+    return ItamPlan(config, fit, held_out, sizes, vocab, _training_hash(config, fit, held_out, sizes, vocab))
+
+
+def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[dict[str, Any], bool]:
     """Train, or find trained already; return the result's card and whether it was trained now.
 
-    The result is `<output>/blip2`. Raises UserError for data and sizes that cannot be trained.
+    The result is `<output>/blip2`. Raises UserError where the images turn out to be unreadable, or the cluster too
+    small.
     """
     from raypipe.cluster import connect
+    from raypipe.train_group import STATE_FILE
     from raypipe.train_itam_worker import train_loop
     from raypipe.trainer import run_training
 
+    config = plan.config
     folder = RunFolder(config.output)
-    fit, held_out = read_pairs(config.data)
-    sizes, vocab = plan_sizes(config.model, (caption for _, caption in fit.pairs))
-    name = _training_hash(config, fit, held_out, sizes, vocab)
     known = folder.read_json(f"{OUTPUT_FOLDER}/{CARD_FILE}")
-    if known is not None and known.get("training_hash") == name:
+    if known is not None and known.get("training_hash") == plan.training_hash:
         return known, False
     connect(config.ray)
     checkpoint = run_training(
         train_loop,
-        {"config": config.model_dump(), "sizes": asdict(sizes), "vocab": vocab},
+        {"config": config.model_dump(), "sizes": asdict(plan.sizes), "vocab": plan.vocab},
         folder=folder,
-        name=name,
+        name=plan.training_hash,
+        epochs=config.train.epochs,
         workers=config.train.workers,
         use_gpu=config.train.use_gpu,
         max_failures=config.train.max_failures,
@@ -260,10 +245,10 @@ def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tupl
         state = json.loads((Path(directory) / STATE_FILE).read_text())
         if state["refused"]:
             raise UserError(state["refused"])
-        start = start_from(config.model, sizes, vocab, config.seed)
+        start = start_from(config.model, plan.sizes, plan.vocab, config.seed)
         card = {
-            "training_hash": name,
-            "data": {"images": len(fit.images), "held_out": len(held_out.images), "read": fit.report()},
+            "training_hash": plan.training_hash,
+            "data": {"read": plan.fit.report(), "held_out": plan.held_out.report()},
             "unreadable": state["unreadable"],
             "started_from": config.model.start,
             "new_weights": start.new if config.model.start else "all",
@@ -272,7 +257,7 @@ def train_itam(config: ItamConfig, logger: "MetricLogger | None" = None) -> tupl
             "metrics": state["history"][-1],
             "history": state["history"],
             "config": config.model_dump(),
-            "sizes": asdict(sizes),
+            "sizes": asdict(plan.sizes),
             "versions": versions(),
             "command": shlex.join(sys.argv),
         }
@@ -284,11 +269,11 @@ def _training_hash(
     config: ItamConfig, fit: CaptionSet, held_out: CaptionSet, sizes: Stage1Config, vocab: list[str]
 ) -> str:
     """Return the hash of all that decides the training: settings, sizes, captions, and the folder it starts from."""
-    settings = config.model_dump(include={"seed", "model", "augment", "train"})
-    manifest = Path(config.model.start or "") / "manifest.json"
-    lent = manifest.read_text(encoding="utf-8") if config.model.start and manifest.is_file() else None
+    settings = config.model_dump(include={"seed", "augment", "train", "model"})
+    settings["train"] = what_decides(settings["train"])
+    start = settings["model"].pop("start")
     pairs = [[image.path, *image.captions] for part in (fit, held_out) for image in part.images]
-    return digest([settings, asdict(sizes), vocab, len(fit.images), pairs, lent])
+    return digest([settings, asdict(sizes), vocab, len(fit.images), pairs, start and fingerprint(Path(start))])
 
 
 def _write_result(folder: RunFolder, start: Start, trained: Path, card: dict[str, Any]) -> None:
@@ -296,12 +281,12 @@ def _write_result(folder: RunFolder, start: Start, trained: Path, card: dict[str
     from safetensors.torch import load_file
 
     from raypipe.models.blip2_weights import Translation
-    from raypipe.weights import MANIFEST_FILE, write_folder
+    from raypipe.weights import write_folder
 
     weights = start.weights | {name: tensor for name, tensor in load_file(trained).items() if name != TEMPERATURE}
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / OUTPUT_FOLDER
         write_folder(out, Translation(start.sizes, weights), start.vocab, [], [])
-        for path in sorted(out.iterdir(), key=lambda path: path.name == MANIFEST_FILE):
-            folder.commit(folder.path(OUTPUT_FOLDER, path.name), path.read_bytes())
-    folder.commit_json(f"{OUTPUT_FOLDER}/{CARD_FILE}", card)
+        # The card is written last of all, beside them.
+        (out / CARD_FILE).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        folder.commit_files(out, OUTPUT_FOLDER, last=CARD_FILE)

@@ -3,10 +3,10 @@
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import ray.train
 import ray.train.torch
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,17 +25,23 @@ from raypipe.models.blip2_losses import TEMPERATURE_RANGE, Pairs, Stage1Objectiv
 from raypipe.models.blip2_metrics import alignment_metrics
 from raypipe.models.blip2_preprocess import normalise
 from raypipe.models.blip2_tokenizer import SentenceTokenizer
-from raypipe.train_itam import (
-    MIN_IMAGES,
+from raypipe.train_group import (
     STATE_FILE,
+    gathered,
+    least_over_workers,
+    mean_over_workers,
+    refuse,
+    report_epoch,
+    said_by_first,
+)
+from raypipe.train_itam import (
     TRAINED_FILE,
-    UNREADABLE_NAMED,
     ItamConfig,
     ItamTrainConfig,
-    read_pairs,
     start_from,
 )
-from raypipe.training_images import TrainingImages
+from raypipe.training_images import TrainingImages, unreadable_note
+from raypipe.training_pairs import MIN_IMAGES, read_pairs
 
 OPTIMIZER_FILE = "optimizer.pt"
 LOSSES = ("itc", "itm", "itg")
@@ -75,11 +80,11 @@ def train_loop(settings: dict[str, Any]) -> None:
     fit, held_out = read_pairs(config.data)
     share = _read_share(fit, rank, world, config.augment.stored_size(sizes.image_size), train, tokenizer)
     pool = _read_pool(held_out, sizes.image_size, train) if rank == 0 else None
-    unreadable = _gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
-    steps = _least_over_workers(len(share.images.readable) // train.batch_size)
+    unreadable = gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
+    steps = least_over_workers(len(share.images.readable) // train.batch_size)
     refused = _refusal(steps, train, pool, len(unreadable))
     if refused:
-        _report({"epoch": 0}, {"refused": refused, "history": []}, None)
+        refuse(refused)
         return
 
     start = start_from(config.model, sizes, settings["vocab"], config.seed)
@@ -96,20 +101,24 @@ def train_loop(settings: dict[str, Any]) -> None:
 
     for epoch in range(len(history), train.epochs):
         means = _train_epoch(wrapped, objective, optimizer, share, config, (epoch, steps, rank), device)
+        if not all(math.isfinite(value) for value in means.values()):
+            refuse(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
+            return
         history.append(means)
         state = {
             "refused": None,
             "history": history,
             "steps": steps * (epoch + 1),
             "temperature": float(objective.temperature.detach()),
-            "unreadable": {"count": len(unreadable), "named": dict(sorted(unreadable.items())[:UNREADABLE_NAMED])},
+            "unreadable": unreadable_note(unreadable),
         }
         if pool:
             objective.eval()
             with _autocast(train, device):
                 measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
             history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
-        _report({"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1], state, (objective, optimizer))
+        report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
+        report_epoch(report, state, partial(_save, objective, optimizer))
 
 
 def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
@@ -165,11 +174,7 @@ def _refusal(steps: int, config: ItamTrainConfig, pool: Any, num_unreadable: int
         )
     elif pool and len(pool[1]) < MIN_IMAGES:
         refused = f"data: {len(pool[1])} held-out images can be read, {MIN_IMAGES} are needed to compare{lost}"
-    if dist.is_initialized():
-        box = [refused]
-        dist.broadcast_object_list(box)
-        refused = box[0]
-    return refused
+    return said_by_first(refused)
 
 
 def _train_epoch(
@@ -203,12 +208,7 @@ def _train_epoch(
         with torch.no_grad():
             objective.temperature.clamp_(*TEMPERATURE_RANGE)
         totals += torch.stack([losses[name].detach().double() for name in LOSSES])
-    if dist.is_initialized():
-        dist.all_reduce(totals)
-        totals /= dist.get_world_size()
-    means = dict(zip(LOSSES, (totals / steps).tolist(), strict=True))
-    if not all(math.isfinite(value) for value in means.values()):
-        raise FloatingPointError(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
+    means = dict(zip(LOSSES, (mean_over_workers(totals) / steps).tolist(), strict=True))
     return {"loss": sum(means.values())} | means | {"temperature": float(objective.temperature.detach())}
 
 
@@ -233,49 +233,23 @@ def _autocast(config: ItamTrainConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def _report(metrics: dict[str, Any], state: dict[str, Any], trained: Any) -> None:
-    """Report an epoch; rank 0 with a checkpoint of the state and, if there is one, of what is trained."""
-    if ray.train.get_context().get_world_rank() != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / STATE_FILE).write_text(json.dumps(state))
-        if trained:
-            objective, optimizer = trained
-            named = {
-                name.removeprefix("model."): parameter.detach().cpu().contiguous()
-                for name, parameter in objective.named_parameters()
-                if parameter.requires_grad
-            }
-            save_file(named, Path(directory) / TRAINED_FILE)
-            torch.save(optimizer.state_dict(), Path(directory) / OPTIMIZER_FILE)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
+def _save(objective: Stage1Objective, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+    named = {
+        name.removeprefix("model."): parameter.detach().cpu().contiguous()
+        for name, parameter in objective.named_parameters()
+        if parameter.requires_grad
+    }
+    save_file(named, directory / TRAINED_FILE)
+    torch.save(optimizer.state_dict(), directory / OPTIMIZER_FILE)
 
 
 def _restore(directory: Path, objective: Stage1Objective, optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
-    """Load what `_report` wrote and return the history so far; of a training that was refused there is none."""
+    """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
     history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
     if history:
         saved = load_file(directory / TRAINED_FILE)
         for name, parameter in objective.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(saved[name.removeprefix("model.")])
-        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, weights_only=True))
+        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
     return history
-
-
-def _gathered(own: dict[str, str]) -> dict[str, str]:
-    """Return what all workers have."""
-    if not dist.is_initialized():
-        return own
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, own)
-    return {key: value for part in parts for key, value in part.items()}
-
-
-def _least_over_workers(count: int) -> int:
-    if not dist.is_initialized():
-        return count
-    least = torch.tensor(count, device=ray.train.torch.get_device())
-    dist.all_reduce(least, dist.ReduceOp.MIN)
-    return int(least)

@@ -95,7 +95,7 @@ def _restore(directory: Path, module: ReconstructionModule, optimizer: torch.opt
     """Load what `_save` wrote and return the history so far."""
     content = (directory / MODEL_FILE).read_bytes()
     module.load_state_dict(deserialise(content, str(directory / MODEL_FILE)).state_dict())
-    optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, weights_only=True))
+    optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
     history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
     return history
 

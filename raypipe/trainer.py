@@ -1,6 +1,9 @@
 """A training loop on Ray Train's workers: placed, checkpointed in the run folder, resumed, its epochs recorded."""
 
-from collections.abc import Callable, Mapping
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow.fs
@@ -12,22 +15,76 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raypipe.errors import UserError
 from raypipe.experiment import MetricLogger
+from raypipe.progress import progress
 from raypipe.storage import RunFolder
 
 # What work on the cluster ends with when a worker died, or raised what is no mistake of the user's.
 WORK_FAILURES: tuple[type[Exception], ...] = (ray.exceptions.RayError, TrainingFailedError)
+LOOK_EVERY_SECONDS = 1.0
+# In an object store, where a look is a request.
+LOOK_AWAY_EVERY_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class LogEpochs(ray.train.UserCallback):  # type: ignore[misc]
-    """Record what rank 0 reports of each epoch; runs in Ray Train's controller, so no worker waits for it."""
+    """Record what rank 0 reports of each epoch; runs in Ray Train's controller, so no worker waits for it.
 
-    def __init__(self, logger: MetricLogger) -> None:
-        self.logger = logger
+    How many epochs are done is also written to a small file, from which the driver, in another process, shows it.
+    """
+
+    def __init__(self, logger: MetricLogger | None, folder: RunFolder, name: str) -> None:
+        self.logger, self.folder, self.name = logger, folder, name
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
         """Record one epoch; the step is the epoch's number, also after a resume."""
         values = dict(metrics[0])
-        self.logger(values, step=int(values.pop("epoch")))
+        if "epoch" not in values:
+            return  # a refusal is no epoch
+        epoch = int(values.pop("epoch"))
+        if self.logger:
+            self.logger(values, step=epoch)
+        try:
+            self.folder.commit_json(_done_file(self.name), {"epochs": epoch + 1})
+        except OSError as error:
+            # It is only shown; the training itself is in the checkpoint.
+            logger.warning("the end of epoch %d could not be noted: %s", epoch, error)
+
+
+@contextmanager
+def _shown(folder: RunFolder, name: str, epochs: int) -> Iterator[None]:
+    """Show the epochs as they end, for as long as the block runs."""
+    is_over = threading.Event()
+
+    def done() -> int:
+        return int((folder.read_json(_done_file(name)) or {"epochs": 0})["epochs"])
+
+    with progress("train", epochs, "epochs") as advance:
+
+        def look() -> None:
+            seen = 0
+            is_last = False
+            while not is_last:
+                is_last = is_over.wait(LOOK_EVERY_SECONDS if folder.is_local else LOOK_AWAY_EVERY_SECONDS)
+                try:
+                    now = done()
+                except UserError:
+                    now = seen  # the store does not answer; the training knows more of that
+                if now > seen:
+                    advance(now - seen)
+                    seen = now
+
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            looking.join()
+
+
+def _done_file(name: str) -> str:
+    return f"training/{name}.json"
 
 
 def run_training(
@@ -36,6 +93,7 @@ def run_training(
     *,
     folder: RunFolder,
     name: str,
+    epochs: int,
     workers: int,
     use_gpu: bool,
     max_failures: int,
@@ -70,9 +128,10 @@ def run_training(
             name=name,
             storage_path=folder.path("training"),
             storage_filesystem=None if folder.is_local else filesystem,
-            callbacks=[LogEpochs(logger)] if logger else [],
+            callbacks=[LogEpochs(logger, folder, name)],
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
         ),
     )
-    return trainer.fit().checkpoint
+    with _shown(folder, name, epochs):
+        return trainer.fit().checkpoint

@@ -1,17 +1,27 @@
 """Images for training, by path: decoded once where they fit into memory, unreadable ones counted and named."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import fsspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+Value = TypeVar("Value")
+
 # Pillow decodes and resizes without holding Python's lock.
 MAX_THREADS = 32
+# Batches that are read while one is used.
+BATCHES_AHEAD = 2
+# So many unreadable images are named in a card.
+UNREADABLE_NAMED = 100
 # What Pillow raises on bytes that are no image, or not a whole one.
 _UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, Image.DecompressionBombError)
 
@@ -24,6 +34,49 @@ def read_image(path: str, size: int) -> Tensor:
     with fsspec.open(path, "rb") as file, Image.open(file) as image:
         resized = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+def read_picture(path: str) -> NDArray[np.uint8]:
+    """Return an image (a path or fsspec URI) as it is, uint8 RGB (H, W, 3).
+
+    Raises OSError, ValueError or kin where it cannot be read.
+    """
+    with fsspec.open(path, "rb") as file, Image.open(file) as image:
+        return np.array(image.convert("RGB"))
+
+
+def try_image(path: str, size: int) -> Tensor | str:
+    """Return an image as `read_image` does, or the reason in one line why it cannot be read."""
+    return _or_reason(partial(read_image, path, size))
+
+
+def try_picture(path: str) -> NDArray[np.uint8] | str:
+    """Return an image as `read_picture` does, or the reason in one line why it cannot be read."""
+    return _or_reason(partial(read_picture, path))
+
+
+def _or_reason(read: Callable[[], Value]) -> Value | str:
+    try:
+        return read()
+    except _UNREADABLE as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def image_batches(paths: Sequence[str], size: int, batch_size: int) -> Iterator[list[Tensor | str]]:
+    """Yield images in order, `batch_size` at a time, the next ones being read meanwhile; see `try_image`."""
+    coming: deque[list[Future[Tensor | str]]] = deque()
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(paths), batch_size):
+            coming.append([pool.submit(try_image, path, size) for path in paths[start : start + batch_size]])
+            if len(coming) > BATCHES_AHEAD:
+                yield [image.result() for image in coming.popleft()]
+        while coming:
+            yield [image.result() for image in coming.popleft()]
+
+
+def unreadable_note(unreadable: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a card says of images that could not be read: how many, and the first of them with the reason."""
+    return {"count": len(unreadable), "named": dict(sorted(unreadable.items())[:UNREADABLE_NAMED])}
 
 
 class TrainingImages:
@@ -45,10 +98,9 @@ class TrainingImages:
         }
 
     def _try(self, position: int) -> str | None:
-        try:
-            image = read_image(self._paths[position], self._size)
-        except _UNREADABLE as error:
-            return " ".join(f"{type(error).__name__}: {error}".split())
+        image = try_image(self._paths[position], self._size)
+        if isinstance(image, str):
+            return image
         if self._kept is not None:
             self._kept[position] = image
         return None

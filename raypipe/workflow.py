@@ -106,7 +106,7 @@ def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     experiment.log_metrics({"videos": result.num_videos, "frames": result.num_frames, "objects": result.num_objects})
     lines = [
         f"scores: {result.num_videos:,} videos, {result.num_frames:,} frames, {result.num_objects:,} objects "
-        f"in {wall_seconds:.1f} s, in {folder.path(folder.product('scores'))}"
+        f"in {wall_seconds:.1f} s, in {folder.name(folder.product('scores'))}"
     ]
     if result.num_unscored_frames:
         lines.append(f"not scored: {result.num_unscored_frames:,} frames, their segments are missing or dead")
@@ -145,7 +145,7 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         _log_files(experiment, folder, "results", page)
     _log_files(experiment, folder, "results", results, per_video)
     experiment.log_figure(plot_timelines(videos, rates), "score_timelines.png")
-    where = f"results: {folder.path(results)}"
+    where = f"results: {folder.name(results)}"
     if catalogue.labels is None:
         return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
     experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})

@@ -50,6 +50,12 @@ def make_config(root: Path, output: Path, **changes: Any) -> RunConfig:
     return parse_config(document | changes, "test")
 
 
+def contents(output: Path) -> dict[str, bytes]:
+    """Return the bytes of every committed file of features, by its path below features/."""
+    base = output / "features"
+    return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*.parquet"))}
+
+
 def damage(path: Path, start: float, stop: float) -> None:
     """Overwrite a part of a file, given in fractions of its length, with noise."""
     content = bytearray(path.read_bytes())

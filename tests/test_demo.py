@@ -8,8 +8,9 @@ from raypipe import demo
 from raypipe.config import parse_config
 from raypipe.datasets.folder import read_folder
 from raypipe.datasets.mot import read_mot
-from raypipe.demo import HEIGHT, WIDTH, Figure, demo_config, render_clip, write_demo, write_video
+from raypipe.demo import HEIGHT, WIDTH, Figure, demo_config, render_clip, write_demo
 from raypipe.errors import UserError
+from raypipe.video.encode import write_video
 from raypipe.video.probe import probe_video
 
 NUM_FRAMES = 80

@@ -36,9 +36,23 @@ LAYERS = [
         "results_page",
         "training_data",
         "training_images",
+        "training_pairs",
         "plots",
+        "world",
     },
-    {"config", "cluster", "catalog", "model_folders", "pools", "pipeline", "train", "train_worker", "trainer", "score"},
+    {
+        "config",
+        "cluster",
+        "catalog",
+        "model_folders",
+        "pools",
+        "pipeline",
+        "train",
+        "train_group",
+        "train_worker",
+        "trainer",
+        "score",
+    },
     {
         "workflow",
         "evaluate_files",
@@ -55,10 +69,25 @@ LAYERS = [
         "datasets_cli",
         "train_itam",
         "train_itam_worker",
+        "train_smm",
+        "train_smm_worker",
+        "smm_training_data",
+        "label_vqa",
     },
     {"cli"},
 ]
-KNOW_RAY = {"cluster", "pipeline", "train", "train_worker", "train_itam_worker", "trainer", "score"}
+KNOW_RAY = {
+    "cluster",
+    "label_vqa",
+    "pipeline",
+    "score",
+    "train",
+    "train_group",
+    "train_itam_worker",
+    "train_smm_worker",
+    "train_worker",
+    "trainer",
+}
 OPS_MAY_IMPORT = {"numpy", "scipy"}
 HEAVY = ("numpy", "pyarrow", "torch", "ray", "mlflow", "av", "sklearn", "scipy", "pandas", "matplotlib")
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,8 @@ def folders(tmp_path):
 def test_a_fingerprint_is_of_names_sizes_and_contents(folders):
     first = fingerprint(folders / "blip2")
     assert first == fingerprint(folders / "smm")
+    # What only tells of the weights does not count.
+    (folders / "smm" / "card.json").write_text("{}")
     path = folders / "smm" / "model.safetensors"
     content = path.read_bytes()
     path.write_bytes(np.random.default_rng(1).bytes(len(content)))
@@ -67,6 +71,38 @@ def test_only_what_is_used_is_needed(folders, monkeypatch):
     assert set(models_of(config_of(weights, sentence={"memory": "off"}))) == {"weights.blip2"}
     assert set(models_of(config_of(weights, features={"spatial": "image"}))) == {"weights.blip2"}
     assert models_of(config_of({}, features={"spatial": "none"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (
+            {"blip2": {"folder": "/other", "fingerprint": "0"}},
+            r"tokens of another BLIP-2 \(/other\).* jobs/train_smm.py",
+        ),
+        ({"config": {"targets": {"questions": "literal"}}}, "trained on literal questions, .* is repaired"),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_state_machine_of_other_tokens_or_questions_is_refused(folders, monkeypatch, card, message):
+    monkeypatch.setattr("raypipe.model_folders.read_config", lambda path: None)
+    if card is not None:
+        (folders / "smm" / "card.json").write_text(json.dumps(card))
+    config = config_of({"blip2": str(folders / "blip2"), "smm": str(folders / "smm")})
+    if message is None:
+        assert models_of(config)
+        own = {"blip2": {"folder": "/x", "fingerprint": fingerprint(folders / "blip2")}}
+        (folders / "smm" / "card.json").write_text(json.dumps(own))
+        assert models_of(config)
+        return
+    with pytest.raises(UserError, match=message):
+        models_of(config)
+
+
+def test_weights_in_an_object_store_are_refused_with_what_to_do():
+    with pytest.raises(UserError, match=r"weights.blip2: s3://b/w is a URI; .* copy it there first"):
+        config_of({"blip2": "s3://b/w"})
 
 
 def test_features_of_other_weights_are_refused(tmp_path):

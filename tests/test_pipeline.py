@@ -11,15 +11,9 @@ from raypipe.features import read_features, read_segment
 from raypipe.pipeline import extract
 from raypipe.storage import RunFolder
 from tests.faults import DieOn
-from tests.small_data import make_config, write_bad_data, write_data
+from tests.small_data import contents, make_config, write_bad_data, write_data
 
 LENGTHS = {"train/a": 150, "train/b": 40, "test/a": 260}
-
-
-def contents(output):
-    """Return the bytes of every committed file by name."""
-    base = output / "features"
-    return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*.parquet"))}
 
 
 @pytest.fixture(scope="module")

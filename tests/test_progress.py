@@ -91,7 +91,7 @@ def test_start_up_does_not_count_for_the_rate(clock, capsys):
     with progress("extract", 30) as advance:
         clock.now += 60  # a cluster starts, a first segment is read
         advance(10)
-        assert lines(capsys) == ["extract: 10 of 30 frames, 0 frames/s, 120 s left"]
+        assert lines(capsys) == ["extract: 10 of 30 frames, 0.17 frames/s, 120 s left"]
         clock.now += 10
         advance(10)
         assert lines(capsys) == ["extract: 20 of 30 frames, 1 frames/s, 10 s left"]

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from raypipe.storage import RunFolder
-from tests.small_data import make_config, write_data
+from tests.small_data import contents, make_config, write_data
 
 
 def write_config(path, root, output, **changes):
@@ -26,11 +26,6 @@ def write_config(path, root, output, **changes):
 
 def command(*arguments):
     return [sys.executable, "-m", "raypipe.cli", *arguments]
-
-
-def contents(output):
-    base = output / "features"
-    return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*.parquet"))}
 
 
 @pytest.mark.slow

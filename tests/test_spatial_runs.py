@@ -17,7 +17,7 @@ from raypipe.pipeline import extract
 from raypipe.schema import FEATURE
 from raypipe.storage import RunFolder
 from tests.blip2_checkpoints import figure
-from tests.small_data import make_config, write_data
+from tests.small_data import contents, make_config, write_data
 from tests.spatial_weights import write_weights
 
 SENTENCE = {"max_length": 12, "min_length": 4, "num_beams": 2}
@@ -37,11 +37,6 @@ def data(tmp_path_factory):
 def spatial_config(root, output, weights, **changes):
     values = {"weights": weights, "features": {"spatial": "cross", "keep": ALL}, "sentence": SENTENCE}
     return make_config(root, output, **(values | changes))
-
-
-def contents(output):
-    base = output / "features"
-    return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*.parquet"))}
 
 
 def test_layout_and_actors_change_nothing(cluster, tmp_path, data, weights):

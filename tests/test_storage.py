@@ -69,6 +69,33 @@ def test_a_failed_commit_leaves_the_old_file_and_no_temporary(tmp_path, monkeypa
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_files_are_committed_together_the_last_one_saying_that_they_are_whole(folder, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a.bin", "card.json", "z.bin"):
+        (source / name).write_text(f"first {name}")
+    folder.commit_files(source, "model", last="card.json")
+    for name in ("a.bin", "card.json", "z.bin"):
+        (source / name).write_text(f"second {name}")
+    written, commit = [], RunFolder.commit
+
+    def die_at_the_second(self, path, content):
+        assert not self.exists("model", "card.json")
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        commit(self, path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "commit", die_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            folder.commit_files(source, "model", last="card.json")
+    # Neither the old set nor the new one: nothing says that it is whole.
+    assert not folder.exists("model", "card.json")
+    folder.commit_files(source, "model", last="card.json")
+    assert folder.filesystem.cat_file(folder.path("model", "card.json")) == b"second card.json"
+
+
 def test_json_round_trip_and_its_errors(folder):
     assert folder.read_json("run.json") is None
     folder.commit_json("models/rm/model.json", {"name": "ü", "values": [1.5, None]})

@@ -20,8 +20,14 @@ TEMPLATE = (
 )
 
 
-def write_tiny_qwen2_vl(folder):
-    vocab = {token: number for number, token in enumerate([*sorted(ByteLevel.alphabet()), *SPECIAL])}
+# What one that answers says.
+ANSWERS = ["Yes.", "No."]
+
+
+def write_tiny_qwen2_vl(folder, *, answers=False):
+    """Write the folder; with `answers` the model says yes or no, over and over, else prose."""
+    words = [*sorted(ByteLevel.alphabet()), *SPECIAL, *(ANSWERS if answers else [])]
+    vocab = {token: number for number, token in enumerate(words)}
     tokenizer = Qwen2TokenizerFast(vocab=vocab, merges=[], additional_special_tokens=SPECIAL[1:])
     size = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16}
     processor = Qwen2VLProcessor(
@@ -48,5 +54,9 @@ def write_tiny_qwen2_vl(folder):
     )
     torch.manual_seed(0)
     model = Qwen2VLForConditionalGeneration(config)
+    if answers:
+        direction = torch.randn(32)
+        for word, sign in zip(ANSWERS, (1, -1), strict=True):
+            model.lm_head.weight.data[vocab[word]] = 10 * sign * direction
     model.save_pretrained(folder)
     return folder

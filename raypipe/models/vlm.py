@@ -4,6 +4,7 @@ Through transformers' image-text-to-text interface, from a folder on this machin
 the model's repository is run, and weights are read from safetensors only.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,18 @@ logger = logging.getLogger(__name__)
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Image = NDArray[np.uint8]
+
+
+def require_vlm(folder: Path, key: str) -> None:
+    """Raise UserError, naming the config key, where a folder's config is not of an image-text-to-text model."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{key}: {folder / 'config.json'} cannot be read ({' '.join(str(error).split())})") from error
+    if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise UserError(f"{key}: {folder} holds a model of type {model_type!r}, which does not answer about pictures")
 
 
 class VisionLanguageModel:
@@ -104,6 +117,14 @@ class VisionLanguageModel:
         _, rows, columns = shown["image_grid_thw"][0].tolist()
         patch = int(self.processor.image_processor.patch_size)
         return columns * patch, rows * patch
+
+    def why_unseeable(self, image: Image) -> str | None:
+        """Return why the model's processor refuses an image, as Qwen's do one that is 200 times as long as wide."""
+        try:
+            self.processor.image_processor(images=[image], return_tensors="pt")
+        except ValueError as error:
+            return " ".join(str(error).split())
+        return None
 
     def _answer_or_halve(
         self, images: Sequence[Image], questions: Sequence[str], max_new_tokens: int

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from raypipe.errors import UserError
-from raypipe.models.vlm import VisionLanguageModel
+from raypipe.models.vlm import VisionLanguageModel, require_vlm
 from tests.vlm_folder import write_tiny_qwen2_vl
 
 
@@ -51,6 +51,21 @@ def test_the_answer_depends_on_the_picture_and_the_number_of_tokens_is_bounded(m
     first, second = (model.ask([picture], QUESTIONS[:1], 12)[0] for picture in pictures[:2])
     assert first != second
     assert len(first) <= 12
+
+
+def test_a_picture_that_the_processor_refuses_has_a_reason(model, pictures):
+    assert model.why_unseeable(pictures[0]) is None
+    assert "aspect ratio" in model.why_unseeable(np.zeros((2, 500, 3), np.uint8))
+
+
+def test_only_models_that_answer_about_pictures_will_do(folder, tmp_path):
+    require_vlm(folder, "model.folder")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match=r"model.folder: .* type 'bert', which does not answer about pictures"):
+        require_vlm(tmp_path, "model.folder")
+    (tmp_path / "config.json").write_text("[")
+    with pytest.raises(UserError, match=r"model.folder: .*config.json cannot be read"):
+        require_vlm(tmp_path, "model.folder")
 
 
 def test_pixels_refer_to_the_scaled_picture(model):

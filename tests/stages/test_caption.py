@@ -128,6 +128,15 @@ def test_the_memory_of_sentences_is_bounded(weights, monkeypatch):
         assert len(stage.vectors) <= max(2, len(words))
 
 
+def test_a_caption_of_one_token_and_a_track_of_one_frame(weights):
+    stage = teller(weights)
+    row = stage(captioned(["man", "a man riding", "bike", "man"], [0, 1, 2, 2], [0, 0, 0, 1], [9, 9, 9, 8]))
+    assert row["sentence"].tolist()[:3] == ["man", "a man riding", "bike"]
+    assert row["sentence_is_carried"].tolist()[:3] == [False, False, False]
+    assert row["sentence"][3] in ("bike", "man")
+    assert np.isfinite(row["sentence_cls"].astype(np.float32)).all()
+
+
 @pytest.mark.parametrize("memory", ["replace", "append", "off"])
 def test_no_objects_and_empty_captions(weights, memory):
     none = teller(weights, memory)(captioned([], [], [], []))

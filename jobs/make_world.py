@@ -1,0 +1,84 @@
+"""Write the rendered world: data sets for training small models, and for watching them work.
+
+    python -m jobs.make_world --out world/demo --split folder --train-clips 8 --test-clips 14
+    python -m jobs.make_world --out world/captions --split captions --clips 400
+    python -m jobs.make_world --out world/detection --split detection --clips 200
+    python -m jobs.make_world --out world/shrinking --split shrinking --test-clips 8 --frames 400
+
+What each split may contain is in docs/world.md.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from raypipe.errors import UserError
+from raypipe.world.clips import NOVELTIES, WorldConfig
+from raypipe.world.files import write_captions, write_detection, write_folder
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description="Write the rendered world.")
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--split", choices=("folder", "captions", "detection", "shrinking"), required=True)
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--clips", type=int, default=40, help="clips of captions and detection (default: 40)")
+    parser.add_argument("--train-clips", type=int, default=8, help="(default: 8)")
+    parser.add_argument("--test-clips", type=int, default=14, help="(default: 14)")
+    parser.add_argument("--frames", type=int, default=None, help="of a clip (default: 150; 400 of shrinking)")
+    parser.add_argument("--width", type=int, default=320, help="(default: 320)")
+    parser.add_argument("--height", type=int, default=240, help="(default: 240)")
+    parser.add_argument("--fps", type=int, default=25, help="(default: 25)")
+    parser.add_argument("--novelties", default=",".join(NOVELTIES), help="of test clips, in turn (default: all)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write one split; return the exit code."""
+    arguments = build_parser().parse_args(argv)
+    started = time.perf_counter()
+    try:
+        print(f"{arguments.out}: {_write(arguments)} in {time.perf_counter() - started:.0f} s")
+    except (UserError, OSError) as error:
+        print(f"make_world: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(arguments: argparse.Namespace) -> str:
+    split, out = arguments.split, arguments.out
+    default_frames = 400 if split == "shrinking" else 150
+    if min(arguments.clips, arguments.train_clips, arguments.test_clips) < 1:
+        raise UserError("--clips, --train-clips and --test-clips are at least 1")
+    try:
+        config = WorldConfig.model_validate(
+            {
+                "seed": arguments.seed,
+                "width": arguments.width,
+                "height": arguments.height,
+                "fps": arguments.fps,
+                "num_frames": default_frames if arguments.frames is None else arguments.frames,
+                "novelties": tuple(arguments.novelties.split(",")),
+            }
+        )
+    except ValidationError as error:
+        problems = "; ".join(f"--{_option(one['loc'])}: {one['msg']}" for one in error.errors())
+        raise UserError(problems) from error
+    if split == "captions":
+        return f"{write_captions(out, config, arguments.clips)} captioned crops"
+    if split == "detection":
+        return f"{write_detection(out, config, arguments.clips)} pictures with boxes"
+    write_folder(out, config, arguments.train_clips, arguments.test_clips, shrinking=split == "shrinking")
+    return f"{arguments.train_clips} train and {arguments.test_clips} test clips of {config.num_frames} frames"
+
+
+def _option(place: tuple[int | str, ...]) -> str:
+    return {"num_frames": "frames"}.get(str(place[0]), str(place[0]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
