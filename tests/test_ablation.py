@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from raypipe.ablation import plan_ablation
 from raypipe.errors import UserError
@@ -58,8 +60,11 @@ def test_the_same_ablation_finds_its_folders_again(tmp_path):
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     one, two = (write_weights(folder / name) for name in ("one", "two"))
-    # Both are of one seed.
-    (Path(two["smm"]) / "note.txt").write_text("another training")
+    # Both are of one seed: the second as another training would make it.
+    file = Path(two["smm"]) / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, file, metadata)
     return one, two
 
 
