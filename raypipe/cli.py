@@ -13,6 +13,7 @@ from raypipe import __version__
 from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
 from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
+from raypipe.report_cli import add_report_parsers, run_report
 from raypipe.weights_cli import add_weights_parser, run_weights
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ examples:
   raypipe run --config jobs/ped2_motion.yaml --set score.model=knn
   raypipe evaluate --scores scores.npy --labels labels.npz --json results.json
   raypipe evaluate --scores scores.csv --dataset folder --root data --out figures
+  raypipe report runs/demo/run
+  raypipe render runs/demo/run --video test/01_runner
 
 exit codes: 0 all is well, 1 it failed, 2 a mistake in the call or config, 3 done, but with dead letters
 (segments or videos that could not be processed; <output>/dead says why)."""
@@ -73,6 +76,9 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
     demo.add_argument("--seed", type=int, default=0, help="of the clips and of training; clips once drawn are kept")
     _add_debug(demo)
+    for command in add_report_parsers(commands):
+        _add_config(command)
+        _add_debug(command)
     for command in (*add_weights_parser(commands), add_datasets_parser(commands)):
         _add_debug(command)
     return parser
@@ -187,6 +193,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return run_weights(options)
     if options.command == "datasets":
         return run_datasets(options)
+    if options.command in ("report", "render"):
+        return run_report(options)
     if options.command == "ablate":
         return _ablate(options)
     if options.command == "export":

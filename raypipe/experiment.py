@@ -201,7 +201,7 @@ def ui_command(uri: str) -> str:
     The command names mlflow by its path where the shell would not find the one of this installation. A password in
     the URI is hidden, since the command is printed: the user fills it in.
     """
-    uri = _without_password(uri)
+    uri = without_password(uri)
     if uri.startswith(("http://", "https://")):
         return uri
     ours = Path(sys.executable).with_name("mlflow")
@@ -253,11 +253,11 @@ def _reason(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return _without_password(line)
+    return without_password(line)
 
 
 def _param(value: Any) -> str:
-    text = _without_password(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+    text = without_password(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
     if len(text) <= MAX_PARAM_LENGTH:
         return text
     end = f"... ({len(text)} characters)"
@@ -315,7 +315,7 @@ def _refusing(uri: str) -> Iterator[None]:
         # urllib3 tells the cause last, after the address and all that was tried.
         reason = _first_line(error).rpartition("(Caused by ")[2][:200]
         raise UserError(
-            f"tracking.uri: MLflow cannot use {_without_password(uri)} ({reason}); "
+            f"tracking.uri: MLflow cannot use {without_password(uri)} ({reason}); "
             "start the server, correct tracking.uri, or set tracking.enabled to false"
         ) from error
 
@@ -388,6 +388,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(key, None)
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
     """Return the text with the user and password of every address in it hidden."""
     return re.sub(r"//[^/@\s'\"]+@", "//***@", text)

@@ -2,7 +2,7 @@
 
 import json
 from collections import ChainMap, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -151,12 +151,23 @@ class VideoFeatures:
 
 
 def read_features(folder: RunFolder, video_id: str, segments: set[int], config_hash: str) -> VideoFeatures:
-    """Return the features of a video from its committed `segments`.
+    """Return the features of a video from its committed `segments`, which `iterate_features` reads."""
+    records, tables = [], []
+    for record, table in iterate_features(folder, video_id, segments, config_hash):
+        records.append(record)
+        tables.append(table)
+    merged = pa.concat_tables(tables) if tables else FEATURE.empty_table()
+    return VideoFeatures(merged, tuple(records))
+
+
+def iterate_features(
+    folder: RunFolder, video_id: str, segments: set[int], config_hash: str
+) -> Iterator[tuple[SegmentRecord, pa.Table]]:
+    """Yield each of a video's committed `segments` in order: its record, and its rows with the video's track ids.
 
     Files of another config are left out, and count as missing. Track ids count from 0 over the whole video; a track
     that crosses a border keeps its id, told by the warm-up boxes that both sides of the border saw.
     """
-    tables, records = [], []
     # A warm-up reaches back one segment, or two where lengths were rounded; older boxes need not be remembered.
     recent: deque[dict[tuple[int, int], int]] = deque(maxlen=3)
     next_id = 0
@@ -178,7 +189,4 @@ def read_features(folder: RunFolder, video_id: str, segments: set[int], config_h
         boxes = zip(frames.tolist(), positions.tolist(), strict=True)
         recent.append(dict(zip(boxes, track_ids.tolist(), strict=True)))
         column = table.schema.get_field_index("track_id")
-        tables.append(table.set_column(column, FEATURE.field("track_id"), [track_ids]))
-        records.append(record)
-    merged = pa.concat_tables(tables) if tables else FEATURE.empty_table()
-    return VideoFeatures(merged, tuple(records))
+        yield record, table.set_column(column, FEATURE.field("track_id"), [track_ids])

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from raypipe.errors import UserError
 from raypipe.features import VideoFeatures, commit_scores, read_features
 from raypipe.models.density import GmmConfig, KnnConfig, load_density
-from raypipe.ops.scores import Weighting, combine, frame_scores, min_max, nearest_sample, smooth
+from raypipe.ops.scores import Weighting, contributions, frame_scores, min_max, nearest_sample, smooth
 from raypipe.schema import SCORE
 from raypipe.storage import RunFolder
 from raypipe.training_data import object_features, split_parts
@@ -68,20 +68,29 @@ def made_by(config: ScoreConfig, model: "TrainedModel") -> dict[str, Any]:
 def object_scores(
     features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
 ) -> NDArray[np.float64]:
-    """Return the anomaly score of every object, shape (N,); higher is more abnormal.
+    """Return the anomaly score of every object, shape (N,); higher is more abnormal: the sum of its `score_parts`."""
+    parts = score_parts(features_NF, model, files, weighting)
+    return np.asarray(sum(part for part in parts if part is not None), np.float64)
+
+
+def score_parts(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return what space and motion add to the score of every object, shapes (N,), None for a part that is not there.
 
     The score of a density model on motion, or on space, alone is its own. Raises UserError where the model's files are
     not what they should be, and where `balanced` has no unit to weigh by.
     """
-    parts = _density_errors(features_NF, model, files) if model.kind != "rm" else _rm_errors(features_NF, model, files)
+    errors = _rm_errors if model.kind == "rm" else _density_errors
+    spatial, motion = errors(features_NF, model, files)
     if _is_single_density(model):
-        return next(part for part in parts if part is not None)
+        return spatial, motion
     if weighting not in model.floors:
         raise UserError(
             f"score.weighting {weighting!r}: held-out normal objects have errors {model.held_out_means} in space and "
             "motion, and an error of 0 cannot be weighed by; use joint"
         )
-    return combine(*parts, weighting=weighting, means=model.held_out_means, dims=model.dims)
+    return contributions(spatial, motion, weighting=weighting, means=model.held_out_means, dims=model.dims)
 
 
 def _is_single_density(model: "TrainedModel") -> bool:

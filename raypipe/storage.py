@@ -20,6 +20,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -311,12 +312,37 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} (was {before.get(name)!r}, now {now.get(name)!r})" for name in names)
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a local file, whole or not at all. Raises UserError where the place cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> None:
     """Raise UserError, naming the keys that differ, where the folder holds features of another config."""
     existing = folder.read_json("run.json")
     if existing is not None and existing.get("config_hash") != config_hash:
         changes = differences(existing.get("feature_keys", {}), feature_keys)
         raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
+
+
+def read_run(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> dict[str, Any]:
+    """Return run.json of a folder that holds a run of this config.
+
+    Raises UserError where it holds none, or features of another config.
+    """
+    document = folder.read_json("run.json")
+    if document is None:
+        raise UserError(f"{folder.root} holds no run (run.json is missing): run `raypipe extract` first")
+    require_same_config(folder, feature_keys, config_hash)
+    return document
 
 
 def open_run(

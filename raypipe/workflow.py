@@ -24,16 +24,14 @@ from raypipe.results import metric_table, per_video_table, results_document
 from raypipe.results_page import results_page
 from raypipe.score import made_by, score
 from raypipe.storage import RunFolder, require_same_config
+from raypipe.timings import TIMINGS_NAME, stage_timings
 from raypipe.train import read_model, train
 from raypipe.versions import versions
 
-TIMINGS_NAME = "timings.json"
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
 PAGE_NAME = "results.md"
 SHOWN_DEAD_LETTERS = 5
-# What is timed as a whole; other timings are of the stages of an extraction.
-WHOLE_STEPS = ("extract", "train", "score")
 
 
 def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool = False) -> list[str]:
@@ -51,7 +49,7 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
         num_videos=len(catalogue.entries),
         num_frames=result.num_frames,
     )
-    rates = {f"{stage}_{name}": value for stage, row in _timings(folder).items() for name, value in row.items()}
+    rates = {f"{stage}_{name}": value for stage, row in stage_timings(folder).items() for name, value in row.items()}
     experiment.log_metrics(rates | {"dead": len(result.dead), "segments": result.num_segments})
     _log_files(experiment, folder, "run", "run.json")
     lines = [
@@ -60,7 +58,7 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
         f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
     ]
     if result.processed_frames:
-        shares = {stage: row["share"] for stage, row in _timings(folder).items() if "share" in row}
+        shares = {stage: row["share"] for stage, row in stage_timings(folder).items() if "share" in row}
         lines.append("time: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items()))
     if catalogue.num_ignored:
         lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
@@ -123,7 +121,7 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     document = results_document(
         evaluation,
         counts=_counts(folder, catalogue),
-        timings=_timings(folder),
+        timings=stage_timings(folder),
         config_hash=config.feature_hash(),
         versions=versions(),
     )
@@ -254,24 +252,6 @@ def _counts(folder: RunFolder, catalogue: Catalogue) -> dict[str, int]:
         "dead": sum(len(indices) for indices in _dead_of(folder, videos)),
         "damaged": len(catalogue.damaged),
     }
-
-
-def _timings(folder: RunFolder) -> dict[str, dict[str, float]]:
-    """Return seconds and frames per second of each stage, summed over all starts that extracted something.
-
-    The stages of the extraction also have their share of its time, in all actors together.
-    """
-    document = folder.read_json(TIMINGS_NAME) or {}
-    document |= folder.read_json(folder.product(TIMINGS_NAME)) or {}
-    timings = {
-        stage: {"seconds": row["seconds"], "frames_per_second": row["frames"] / max(row["seconds"], 1e-9)}
-        for stage, row in document.items()
-    }
-    stages = [stage for stage in timings if stage not in WHOLE_STEPS]
-    total = sum(timings[stage]["seconds"] for stage in stages)
-    for stage in stages:
-        timings[stage]["share"] = timings[stage]["seconds"] / max(total, 1e-9)
-    return timings
 
 
 def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,18 @@ def shared():
     if not folder.is_dir():
         pytest.skip("needs ../shared, which is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(cluster, tmp_path_factory):
+    """The config of a small run of all steps, for tests that read it; see `tests.finished_run`."""
+    from tests.finished_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def run_copy(finished_run, tmp_path):
+    """The config of a copy of that run's folder, which a test may spoil; the data are shared."""
+    shutil.copytree(finished_run.output, tmp_path / "run")
+    return finished_run.model_copy(update={"output": str(tmp_path / "run")})

@@ -56,6 +56,11 @@ def exit_code(*arguments):
         (["score", "--help"], ["Score every frame", "--config FILE"]),
         (["evaluate", "--help"], ["--scores FILE", "--labels FILE", "video_names, num_frames", "--json OUT"]),
         (["demo", "--help"], ["Draw clips", "by default runs/demo", "--seed"]),
+        (["report", "--help"], ["Write a page of a run", "RUN", "--config FILE", "--out FILE", "report/index.html"]),
+        (
+            ["render", "--help"],
+            ["Write a video with its boxes", "RUN", "--video ID", "--out FILE", "report/<video>.mp4"],
+        ),
         (["--version"], [f"raypipe {__version__}"]),
     ],
 )

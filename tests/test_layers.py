@@ -26,6 +26,9 @@ LAYERS = [
         "published",
         "versions",
         "progress",
+        "timings",
+        "charts",
+        "benchmarks",
     },
     {
         "stages",
@@ -52,7 +55,13 @@ LAYERS = [
         "train_worker",
         "trainer",
         "score",
+        "findings",
+        "pictures",
+        "overlay",
     },
+    {"report_videos"},
+    {"report", "render"},
+    {"report_video_page"},
     {
         "workflow",
         "evaluate_files",
@@ -73,6 +82,8 @@ LAYERS = [
         "train_smm_worker",
         "smm_training_data",
         "label_vqa",
+        "report_page",
+        "report_cli",
     },
     {"cli"},
 ]
@@ -167,6 +178,7 @@ def loaded_after(code):
         ("import raypipe", HEAVY),
         ("import raypipe.cli; raypipe.cli.build_parser()", HEAVY),
         ("import raypipe.config", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
+        ("import raypipe.report_page, raypipe.render", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
     ],
 )
 def test_importing_is_light(code, absent):

@@ -13,7 +13,7 @@ from raypipe.features import SegmentRecord, VideoFeatures
 from raypipe.models.density import GmmConfig, KnnConfig, make_density
 from raypipe.models.reconstruction import ReconstructionModule, ReconstructionShape, serialise
 from raypipe.schema import FEATURE, SCORE
-from raypipe.score import ScoreConfig, object_scores, score_table
+from raypipe.score import ScoreConfig, object_scores, score_parts, score_table
 from raypipe.train import MODEL_FILE, TrainedModel
 from raypipe.video.index import VideoIndex
 
@@ -192,6 +192,17 @@ def test_space_and_motion_are_weighed(weighting, expected):
     model = trained("rm", (2, 6), (2.0, 3.0))
     module = zero_module(ReconstructionShape(2, 6, num_layers=2, hidden_size=3))
     np.testing.assert_allclose(object_scores(features, model, module, weighting), expected)
+    parts = score_parts(features, model, module, weighting)
+    np.testing.assert_array_equal(parts[0] + parts[1], object_scores(features, model, module, weighting))
+    # The second object stands still in space: all of its score is motion's.
+    np.testing.assert_allclose([parts[0][1], parts[1][1]], [0, expected[1]])
+
+
+def test_a_part_that_is_not_there_adds_nothing():
+    features = np.array([[7] * 8], np.float32)
+    spatial, motion = score_parts(features, trained("rm"), zero_module(), "balanced")
+    assert spatial is None
+    np.testing.assert_allclose(motion, [9 / 4])
 
 
 def test_neighbours_in_space_and_in_motion_are_two_models(tmp_path):

@@ -27,15 +27,15 @@ class FrameScores:
     num_objects: NDArray[np.int32]
 
 
-def combine(
+def contributions(
     spatial_error_N: ArrayLike | None,
     motion_error_N: ArrayLike | None,
     *,
     weighting: Weighting,
     means: tuple[float, float],
     dims: tuple[int, int],
-) -> F64:
-    """Return the score of each object, shape (N,), from the mean squared errors of its two parts.
+) -> tuple[F64 | None, F64 | None]:
+    """Return what the spatial and the motion part add to the score of each object, shapes (N,), from their errors.
 
     `dims` are the parts' numbers of dimensions and `means` their mean errors on held-out normal training objects,
     each as (spatial, motion). `joint` (Section 4.1) is the mean squared error over all dimensions, that is the mean
@@ -44,28 +44,40 @@ def combine(
     mean or dimension that is needed is not positive.
     """
     parts = [
-        (np.asarray(error, np.float64), mean, dim)
+        None if error is None else (np.asarray(error, np.float64), mean, dim)
         for error, mean, dim in zip((spatial_error_N, motion_error_N), means, dims, strict=True)
-        if error is not None
     ]
-    if not parts:
+    there = [part for part in parts if part is not None]
+    if not there:
         raise ValueError("neither a spatial nor a motion error was given")
-    if len({error.shape for error, _, _ in parts}) > 1:
-        raise ValueError(f"the parts have different shapes: {[error.shape for error, _, _ in parts]}")
+    if len({error.shape for error, _, _ in there}) > 1:
+        raise ValueError(f"the parts have different shapes: {[error.shape for error, _, _ in there]}")
     if weighting == "joint":
-        weights = [float(dim) for _, _, dim in parts]
+        weights = [float(dim) for _, _, dim in there]
     else:
         # Compared with `not >` so that a NaN is refused as well.
-        if any(not mean > 0 for _, mean, _ in parts):
+        if any(not mean > 0 for _, mean, _ in there):
             raise ValueError(f"the mean errors of the parts must be positive to divide by, not {means}")
-        weights = [1.0 / mean for _, mean, _ in parts]
+        weights = [1.0 / mean for _, mean, _ in there]
     if any(not weight > 0 for weight in weights):
         raise ValueError(f"the parts must have dimensions to be weighted by, not {dims}")
-    total = sum(weights) if weighting == "joint" else float(len(parts))
-    score = np.zeros(parts[0][0].shape)
-    for (error, _, _), weight in zip(parts, weights, strict=True):
-        score += error * (weight / total)
-    return score
+    total = sum(weights) if weighting == "joint" else float(len(there))
+    scaled = iter([error * (weight / total) for (error, _, _), weight in zip(there, weights, strict=True)])
+    spatial, motion = (None if part is None else next(scaled) for part in parts)
+    return spatial, motion
+
+
+def combine(
+    spatial_error_N: ArrayLike | None,
+    motion_error_N: ArrayLike | None,
+    *,
+    weighting: Weighting,
+    means: tuple[float, float],
+    dims: tuple[int, int],
+) -> F64:
+    """Return the score of each object, shape (N,): the sum of what its parts add, see `contributions`."""
+    parts = contributions(spatial_error_N, motion_error_N, weighting=weighting, means=means, dims=dims)
+    return np.asarray(sum(part for part in parts if part is not None), np.float64)
 
 
 def frame_scores(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from raypipe.ops.scores import combine, frame_scores, min_max, nearest_sample, smooth
+from raypipe.ops.scores import combine, contributions, frame_scores, min_max, nearest_sample, smooth
 
 NAN = np.nan
 
@@ -65,6 +65,26 @@ def test_combine(spatial, motion, weighting, expected):
     result = combine(spatial, motion, weighting=weighting, means=(0.5, 10.0), dims=(6, 2))
     np.testing.assert_allclose(result, expected, rtol=1e-15)
     assert result.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("spatial", "motion", "weighting", "expected"),
+    [
+        # Of 6 and 2 dimensions, 6/8 x 1 and 2/8 x 5; in units of 0.5 and 10, halves of 2 and of 0.5.
+        ([1.0], [5.0], "joint", ([0.75], [1.25])),
+        ([1.0], [5.0], "balanced", ([1.0], [0.25])),
+        (None, [5.0], "balanced", (None, [0.5])),
+        ([1.0], None, "joint", ([1.0], None)),
+    ],
+)
+def test_contributions_add_up_to_the_score(spatial, motion, weighting, expected):
+    settings = {"weighting": weighting, "means": (0.5, 10.0), "dims": (6, 2)}
+    found = contributions(spatial, motion, **settings)
+    for part, wanted in zip(found, expected, strict=True):
+        assert (part is None) == (wanted is None)
+        assert part is None or part.tolist() == wanted
+    there = [part for part in found if part is not None]
+    np.testing.assert_array_equal(sum(there), combine(spatial, motion, **settings))
 
 
 def test_joint_equals_the_error_over_all_dimensions():
