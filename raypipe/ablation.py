@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from raypipe.benchmarks import benchmark_of
 from raypipe.config import FEATURE_PARTS, VARIATION_PATTERN, RunConfig, parse_config
 from raypipe.config_file import apply_override, digest, read_document, set_key, validate
 from raypipe.errors import UserError
@@ -50,7 +51,7 @@ class Ablation(BaseModel):
 
     base: dict[str, Any]
     variations: tuple[Variation, ...] = Field(min_length=1, strict=False)
-    published_as: str | None = Field(None, description="data set of the published figures; by default the base's name")
+    published_as: str | None = Field(None, description="data set of the published figures; by default the base's")
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -112,7 +113,9 @@ def plan_ablation(
     _require_weights(chosen, configs, str(path))
     output = configs[0].output
     groups = tuple(_group(members, output) for members in _share(list(zip(chosen, configs, strict=True))))
-    return Plan(output, configs[0], ablation.published_as or configs[0].dataset.name, groups)
+    dataset = configs[0].dataset
+    published_as = ablation.published_as or benchmark_of(dataset.name, dataset.root) or dataset.name
+    return Plan(output, configs[0], published_as, groups)
 
 
 def _require_weights(variations: Sequence[Variation], configs: Sequence[RunConfig], path: str) -> None:

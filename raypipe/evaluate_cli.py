@@ -53,6 +53,7 @@ def evaluate_scores(options: argparse.Namespace) -> int:
         raise UserError("--lengths goes with --dataset; labels tell their lengths themselves")
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise UserError(f"--fps: {options.fps} is not a frame rate")
+    from raypipe.benchmarks import benchmark_of
     from raypipe.features import serialise_table
     from raypipe.results import metric_table, per_video_table, results_document, write_bytes, write_json
     from raypipe.results_page import results_page
@@ -67,8 +68,9 @@ def evaluate_scores(options: argparse.Namespace) -> int:
     document["evaluation"] |= {"missing_videos": list(found.missing)}
     write_json(document, options.json)
     if options.out:
+        benchmark = benchmark_of(options.dataset, options.root) if options.dataset else None
         page = results_page(
-            found.evaluation, title=f"Results of {options.scores.name}", dataset=options.dataset or "", remarks=remarks
+            found.evaluation, title=f"Results of {options.scores.name}", dataset=benchmark or "", remarks=remarks
         )
         write_json(document, options.out / "results.json")
         write_bytes(options.out / "results.parquet", serialise_table(per_video_table(found.evaluation)))

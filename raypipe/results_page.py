@@ -17,7 +17,7 @@ PUBLISHED_TITLES = {
 
 
 def results_page(evaluation: Evaluation, *, title: str, dataset: str = "", remarks: Sequence[str] = ()) -> str:
-    """Return the page. `dataset` is the name in the config, by which published figures are known."""
+    """Return the page. `dataset` names the benchmark, by which published figures are known; see `benchmarks`."""
     sigma = evaluation.smoothing_seconds
     smoothing = "as given" if sigma is None else f"Gaussian, sigma {sigma:g} s" if sigma else "off"
     lines = [f"# {title}", ""]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from raypipe.benchmarks import benchmark_of
 from raypipe.catalog import Catalogue, list_videos
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
@@ -136,7 +137,7 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         text = results_page(
             evaluation,
             title=config.variation or "Results",
-            dataset=config.dataset.name,
+            dataset=benchmark_of(config.dataset.name, config.dataset.root) or "",
             remarks=[*source, *catalogue.notes],
         )
         folder.commit(folder.path(page), text.encode())

@@ -44,6 +44,9 @@ def test_what_agrees_in_its_features_shares_them(tmp_path):
         assert [planned.config.variation for planned in group.members] == [p.variation.name for p in group.members]
         assert group.config.variation is None
     assert plan.groups[0].members[1].config.score.model == "knn"
+    # A plain folder is the benchmark whose name it has.
+    assert plan.published_as == "folder"
+    assert plan_ablation(write(tmp_path, MOTION, dataset={"root": "data/UCSDped2"})).published_as == "ped2"
     assert plan.groups[0].config.output != plan.groups[1].config.output
     assert all(group.config.output.startswith(f"{plan.output}/features-") for group in plan.groups)
 
