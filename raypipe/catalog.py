@@ -211,7 +211,9 @@ def plan_video(config: RunConfig, entry: Entry) -> list[PlannedSegment]:
     if index is None:
         return []
     stride = config.decode.stride
-    radius = radius_frames(config.motion, index.fps, stride) if config.features.motion else 0
+    # Also where motion is only kept for other models.
+    with_motion = "motion" in config.features.extracted
+    radius = radius_frames(config.motion, index.fps, stride) if with_motion else 0
     width, height = decoded_size(index.width, index.height, config.decode.max_side)
     segments = plan_segments(
         index.num_frames,
@@ -219,7 +221,7 @@ def plan_video(config: RunConfig, entry: Entry) -> list[PlannedSegment]:
         segment_bytes=config.segment_bytes,
         stride=stride,
         # The first frame's vectors point to the frame before, so its window needs one frame more.
-        warmup_frames=max(config.warmup_frames, radius + 1 if config.features.motion else 0),
+        warmup_frames=max(config.warmup_frames, radius + 1 if with_motion else 0),
         lookahead_frames=radius,
     )
     first_frames = np.array([segment.frame_indices[0] for segment in segments], np.int64)

@@ -1,4 +1,4 @@
-"""The command line: `raypipe run`, and its steps, `report`, `render`, `demo`, `datasets`, `weights`."""
+"""The command line `raypipe`: its commands, their options, and how a mistake is told."""
 
 import argparse
 import logging
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from raypipe import __version__
 from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
+from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
 from raypipe.report_cli import add_report_parsers, run_report
 from raypipe.weights_cli import add_weights_parser, run_weights
 
@@ -36,6 +37,7 @@ examples:
   raypipe run --config jobs/ped2_motion.yaml
   raypipe run --config jobs/ped2_motion.yaml --set score.model=knn
   raypipe evaluate --scores scores.npy --labels labels.npz --json results.json
+  raypipe evaluate --scores scores.csv --dataset folder --root data --out figures
   raypipe report runs/demo/run
   raypipe render runs/demo/run --video test/01_runner
 
@@ -47,7 +49,7 @@ COMMANDS = {
     "extract": "compute the features of all videos that lack them",
     "train": "train the model of normal behaviour on the train split",
     "score": "score every frame of the test split",
-    "evaluate": "compare scores with labels: a run's, or those of any method (--scores and --labels)",
+    "evaluate": "compare scores with labels: a run's, or those of any method (--scores)",
 }
 
 
@@ -64,10 +66,10 @@ def build_parser() -> argparse.ArgumentParser:
         if name in ("run", "extract"):
             command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
         if name == "evaluate":
-            command.add_argument("--scores", type=Path, metavar="FILE", help="frame scores: .npy or .npz")
-            command.add_argument("--labels", type=Path, metavar="FILE", help=".npz: labels, video_names, num_frames")
-            command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
+            add_evaluate_options(command)
         _add_debug(command)
+    _add_ablate(commands)
+    _add_export(commands)
     text = "draw clips and do a whole run on them: no data, weights or GPU needed"
     demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     folder = "where the clips and the run go; by default %(default)s"
@@ -80,6 +82,45 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (*add_weights_parser(commands), add_datasets_parser(commands)):
         _add_debug(command)
     return parser
+
+
+def _add_ablate(commands: Any) -> None:
+    text = "variations of a run over as few extractions as can be, and a table of them all"
+    command = commands.add_parser("ablate", help=text, description=text[0].upper() + text[1:] + ".")
+    _add_config(command)
+    command.add_argument("--base", metavar="FILE", help="a run's YAML file, in place of the file's own base")
+    command.add_argument("--only", metavar="NAMES", type=_names, help="variations to do, with commas between them")
+    _add_debug(command)
+
+
+def _add_export(commands: Any) -> None:
+    text = "features as .npy snippets and lists, for trainers of weakly supervised methods"
+    command = commands.add_parser("export", help=text, description=text[0].upper() + text[1:] + ".")
+    _add_config(command)
+    command.add_argument("--out", metavar="DIR", required=True, help="where they go")
+    command.add_argument("--snippet", type=int, default=16, metavar="N", help="frames a snippet (default: %(default)s)")
+    command.add_argument("--split", choices=("train", "test", "all"), default="all", help="(default: %(default)s)")
+    _add_debug(command)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    if not options.config:
+        raise UserError("ablate needs --config FILE, as jobs/ablations/table3.yaml")
+    from raypipe.ablate import ablate
+
+    return ablate(options.config, options.overrides, print, base=options.base, only=options.only)
+
+
+def _export(options: argparse.Namespace, config: "RunConfig") -> int:
+    from raypipe.export import export
+
+    for line in export(config, options.out, snippet_frames=options.snippet, split=options.split):
+        print(line)
+    return 0
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -154,8 +195,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         return run_datasets(options)
     if options.command in ("report", "render"):
         return run_report(options)
-    if options.command == "evaluate" and (options.scores or options.labels):
-        return _evaluate_files(options)
+    if options.command == "ablate":
+        return _ablate(options)
+    if options.command == "export":
+        return _work_with_config(partial(_export, options), options)
+    if options.command == "evaluate" and is_of_scores(options):
+        return evaluate_scores(options)
     retry_dead = getattr(options, "retry_dead", False)
     return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
 
@@ -167,25 +212,10 @@ def _work_with_config(
 ) -> int:
     if not options.config:
         command = getattr(options, "command", "the script")
-        wanted = "--config FILE" + (", or --scores FILE --labels FILE" if command == "evaluate" else "")
-        raise UserError(f"{command} needs {wanted}")
-    if getattr(options, "json", None):
-        raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
+        raise UserError(f"{command} needs --config FILE" + (", or --scores FILE" if command == "evaluate" else ""))
     from raypipe.config import load_config
 
     return work((load or load_config)(options.config, options.overrides))
-
-
-def _evaluate_files(options: argparse.Namespace) -> int:
-    if options.config or options.overrides or not (options.scores and options.labels):
-        raise UserError("evaluate takes --config (and --set), or both --scores and --labels")
-    from raypipe.evaluate import EvaluateConfig, evaluate_files, metric_table, results_document, write_json
-    from raypipe.versions import versions
-
-    evaluation = evaluate_files(options.scores, options.labels, EvaluateConfig(), seed=0)
-    print(metric_table(evaluation))
-    write_json(results_document(evaluation, versions=versions()), options.json)
-    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -28,6 +28,8 @@ FEATURE_PARTS = (
     "tracks",
     "motion",
 )
+# A name that is a folder's on any file system.
+VARIATION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # What of these decides how fast they are made, not what they are.
 SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes")
 # What decides which videos have features, not what they are.
@@ -123,6 +125,11 @@ class RunConfig(BaseModel):
 
     dataset: DatasetConfig
     output: str = Field(description="the run folder, a path or an fsspec URI; everything is written below it")
+    variation: str | None = Field(
+        None,
+        pattern=VARIATION_PATTERN,
+        description="models, scores and results go below variations/<this> of the output, beside those of others",
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     layout: Literal["fused", "staged"] = Field("fused", description="steps of one row in one actor, or in pools each")
     segment_bytes: int | None = Field(128 * 2**20, ge=2**20, description="decoded frames of a segment; null = no cut")

@@ -76,23 +76,30 @@ def read_document(path: str | Path, overrides: Iterable[str], example: str) -> d
     if not isinstance(document, dict):
         raise UserError(f"{path} holds no keys; see {example} for an example")
     for override in overrides:
-        _apply(document, override)
+        apply_override(document, override)
     return document
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Set a key of nested dicts by `key=value`. Raises UserError on what is none."""
     key, equals, value = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not all([*parents, last]):
+    if not equals or not all(key.strip().split(".")):
         raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
+    try:
+        parsed = _parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+    set_key(document, key.strip(), parsed, f"--set {override}")
+
+
+def set_key(document: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set a dotted key of nested dicts. Raises UserError, naming `where`, where a parent holds a value."""
+    *parents, last = key.split(".")
     for parent in parents:
         document = document.setdefault(parent, {})
         if not isinstance(document, dict):
-            raise UserError(f"--set {override}: {parent} holds a value, not keys")
-    try:
-        document[last] = _parse_yaml(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+            raise UserError(f"{where}: {parent} holds a value, not keys")
+    document[last] = value
 
 
 def validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:

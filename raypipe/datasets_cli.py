@@ -37,7 +37,7 @@ def add_datasets_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run_datasets(options: argparse.Namespace) -> int:
     """Run the command that the options name and return its exit code. Raises UserError for a user's mistake."""
     from raypipe.datasets.check import check_dataset, report_lines
-    from raypipe.evaluate import write_json
+    from raypipe.results import write_json
 
     report = check_dataset(options.name, options.root, is_probed=not options.no_probe)
     sys.stdout.write("\n".join(report_lines(report)) + "\n")

@@ -13,7 +13,6 @@ from raypipe.benchmarks import benchmark_of
 from raypipe.catalog import Entry, list_videos, plan_video, read_catalogue
 from raypipe.charts import counted
 from raypipe.errors import UserError
-from raypipe.evaluate import TITLES
 from raypipe.experiment import without_password
 from raypipe.features import read_scores
 from raypipe.findings import Finding, Scorer, load_scorer, read_objects, strongest_peaks
@@ -21,6 +20,7 @@ from raypipe.pictures import Picture
 from raypipe.progress import progress
 from raypipe.published import published
 from raypipe.report_videos import VideoView, add_objects, is_result_of, view_of, were_scored
+from raypipe.results import TITLES
 from raypipe.score import made_by
 from raypipe.storage import DeadLetter, RunFolder, read_run
 from raypipe.timings import stage_timings

@@ -211,7 +211,7 @@ def score(config: "RunConfig", catalogue: "Catalogue") -> ScoreResult:
     from raypipe.progress import progress
     from raypipe.train import model_files, read_model, training_hash
 
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     model = read_model(folder, config.score.model)
     if model is None:
         raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")

@@ -23,24 +23,39 @@ _KINDS = (
 )
 
 
-def read_scores(path: Path) -> NDArray[np.float64]:
-    """Return the frame scores, float64 (N,), of an .npy, or of an .npz with one array or the key `scores`.
+def read_scores(path: Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
+    """Return frame scores of an .npy or .npz.
 
-    Raises UserError naming the file on anything else, and on scores that are not finite numbers.
+    Of an .npy, and of an .npz with one array or the key `scores`, those of all videos, float64 (N,); of an .npz with
+    several arrays, those of each video, (T,), by the arrays' names. Raises UserError naming the file on anything else,
+    and on scores that are not finite numbers.
     """
     with _Arrays(path) as arrays:
         if not arrays.names:
-            scores = arrays.read("")
-        elif "scores" in arrays.names or len(arrays.names) == 1:
-            scores = arrays.read("scores" if "scores" in arrays.names else arrays.names[0])
-        else:
-            raise UserError(f"{path}: no key 'scores' among several arrays; found {_listed(arrays.names)}")
+            return _finite(arrays.read(""), str(path))
+        if "scores" in arrays.names or len(arrays.names) == 1:
+            return _finite(arrays.read("scores" if "scores" in arrays.names else arrays.names[0]), str(path))
+        return {name: _finite(arrays.read(name), f"{path}: {name!r}") for name in arrays.names}
+
+
+def _finite(scores: NDArray[Any], where: str) -> NDArray[np.float64]:
     if scores.ndim != 1 or scores.dtype.kind not in "fiu":
-        raise UserError(f"{path}: scores must be one number per frame, not {_described(scores)}")
+        raise UserError(f"{where}: scores must be one number per frame, not {_described(scores)}")
     bad = np.flatnonzero(~np.isfinite(scores))
     if bad.size:
-        raise UserError(f"{path}: {bad.size:,} of {scores.size:,} scores are NaN or infinite, the first is {bad[0]}")
-    return scores.astype(np.float64)
+        raise UserError(f"{where}: {bad.size:,} of {scores.size:,} scores are NaN or infinite, the first is {bad[0]}")
+    return scores.astype(np.float64, copy=False)
+
+
+def read_scores_by_video(path: Path) -> dict[str, NDArray[np.float64]] | None:
+    """Return the frame scores, float64 (T,), of an .npz with an array for each video, by the names of its arrays.
+
+    None where the file holds one array for all videos, which is `read_scores`' case. Raises UserError as it does.
+    """
+    with _Arrays(path) as arrays:
+        if len(arrays.names) < 2 or "scores" in arrays.names:
+            return None
+        return {name: _finite(arrays.read(name), f"{path}: {name!r}") for name in arrays.names}
 
 
 def read_labels(path: Path) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64]]:
@@ -114,10 +129,11 @@ class _Arrays:
         where = f"{self.path}: {name!r}" if name else str(self.path)
         if "Object arrays" in str(error):
             return UserError(f"{where} holds Python objects (a pickle), which are never opened; save plain numbers")
-        return UserError(f"{where}: not a readable NumPy file (.npy or .npz) but {_kind(self.path)}")
+        return UserError(f"{where}: not a readable NumPy file (.npy or .npz) but {kind_of(self.path)}")
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """Return what a file seems to be, by its first bytes."""
     with path.open("rb") as file:
         head = file.read(64)
     if not head:

@@ -5,7 +5,7 @@
     features/<video_id>/<segment>.parquet   one file = one committed segment
     dead/<video_id>/<segment>.json          what could not be done, and why
     attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver
-    scores/<video_id>.parquet, models/, results.json
+    scores/<video_id>.parquet, models/, results.json; of a variation below variations/<name>/
 
 The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the
 video and the segment only, and the same input gives the same bytes: repeating an attempt changes nothing.
@@ -72,9 +72,14 @@ def new_session() -> str:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder; `root` is a local path or an fsspec URI. Cheap to send to another process."""
+    """A run's folder; `root` is a local path or an fsspec URI. Cheap to send to another process.
+
+    With a `variation`, what is made of the features lies in a folder of its own, so that several models can have their
+    results beside one another over the same features.
+    """
 
     root: str
+    variation: str | None = None
 
     @cached_property
     def _located(self) -> tuple[Any, str]:
@@ -112,7 +117,11 @@ class RunFolder:
 
     def score_path(self, video_id: str) -> str:
         """Return the path of a video's frame scores."""
-        return self.path("scores", f"{escape(video_id)}.parquet")
+        return self.path(self.product("scores"), f"{escape(video_id)}.parquet")
+
+    def product(self, name: str) -> str:
+        """Return the name below the folder of something that is made of the features, as models and results are."""
+        return name if self.variation is None else f"variations/{self.variation}/{name}"
 
     def exists(self, *parts: str) -> bool:
         """Whether something lies at a path below the folder."""

@@ -13,6 +13,7 @@ def stage_timings(folder: RunFolder) -> dict[str, dict[str, float]]:
     The stages of the extraction also have their share of its time, in all actors together.
     """
     document = folder.read_json(TIMINGS_NAME) or {}
+    document |= folder.read_json(folder.product(TIMINGS_NAME)) or {}
     timings = {
         stage: {"seconds": row["seconds"], "frames_per_second": row["frames"] / max(row["seconds"], 1e-9)}
         for stage, row in document.items()

@@ -93,7 +93,7 @@ def train(
 
     Returns what is known of it, and whether it was trained now. Raises UserError where there is nothing to train on.
     """
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     committed = folder.committed()
     trainable = training_videos(entry.video for entry in catalogue.entries)
     videos = [video for video in trainable if video in committed]
@@ -128,7 +128,7 @@ def train(
         )
     else:
         trained = _fit_density(config, folder, dims, files(fit_videos), files(held_out_videos), train_hash)
-    folder.commit_json(f"models/{trained.kind}/{MODEL_CARD}", trained.__dict__)
+    folder.commit_json(folder.product(f"models/{trained.kind}/{MODEL_CARD}"), trained.__dict__)
     return trained, True
 
 
@@ -143,7 +143,7 @@ def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue"
 
 def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
     """Return what is known of the trained model of a kind, or None where there is none."""
-    document = folder.read_json(f"models/{kind}/{MODEL_CARD}")
+    document = folder.read_json(folder.product(f"models/{kind}/{MODEL_CARD}"))
     if document is None:
         return None
     for name in ("columns", "dims", "held_out_means"):
@@ -153,7 +153,7 @@ def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:
 
 def model_files(folder: RunFolder, kind: ModelKind) -> dict[str, bytes]:
     """Return the content of a trained model's files by their path below the model's folder."""
-    root = folder.path("models", kind)
+    root = folder.path(folder.product("models"), kind)
     paths = folder.filesystem.find(root)
     return {path.removeprefix(root).lstrip("/"): folder.filesystem.cat_file(path) for path in paths}
 
@@ -192,7 +192,8 @@ def _fit_density(
         with tempfile.TemporaryDirectory() as directory:
             density.save(Path(directory))
             for file in sorted(Path(directory).iterdir()):
-                folder.commit(folder.path("models", config.score.model, part, file.name), file.read_bytes())
+                path = folder.path(folder.product("models"), config.score.model, part, file.name)
+                folder.commit(path, file.read_bytes())
         errors.append(density.score(held))
     means, floors = held_out_figures(errors[0], errors[1], dims)
     return TrainedModel(
@@ -252,7 +253,7 @@ def _train_reconstruction(
     with checkpoint.as_directory() as directory:
         content = (Path(directory) / MODEL_FILE).read_bytes()
         state = json.loads((Path(directory) / "state.json").read_text())
-    folder.commit(folder.path("models", "rm", MODEL_FILE), content)
+    folder.commit(folder.path(folder.product("models"), "rm", MODEL_FILE), content)
     return TrainedModel(
         kind="rm",
         train_hash=train_hash,

@@ -11,12 +11,15 @@ import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raypipe.errors import UserError
 from raypipe.experiment import MetricLogger
 from raypipe.progress import progress
 from raypipe.storage import RunFolder
 
+# What work on the cluster ends with when a worker died, or raised what is no mistake of the user's.
+WORK_FAILURES: tuple[type[Exception], ...] = (ray.exceptions.RayError, TrainingFailedError)
 LOOK_EVERY_SECONDS = 1.0
 # In an object store, where a look is a request.
 LOOK_AWAY_EVERY_SECONDS = 10.0

@@ -12,22 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from raypipe.benchmarks import benchmark_of
 from raypipe.catalog import Catalogue, list_videos
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.errors import UserError
-from raypipe.evaluate import (
-    Evaluation,
-    VideoScores,
-    align_labels,
-    evaluate_videos,
-    metric_table,
-    per_video_table,
-    results_document,
-)
+from raypipe.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
 from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.pipeline import extract, require_features
+from raypipe.results import metric_table, per_video_table, results_document
+from raypipe.results_page import results_page
 from raypipe.score import made_by, score
 from raypipe.storage import RunFolder, require_same_config
 from raypipe.timings import TIMINGS_NAME, stage_timings
@@ -36,6 +31,7 @@ from raypipe.versions import versions
 
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
+PAGE_NAME = "results.md"
 SHOWN_DEAD_LETTERS = 5
 
 
@@ -82,7 +78,7 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
 
 def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Train the model that `score.model` names; see `train.train`."""
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     catalogue = require_features(config, folder)
     began = time.monotonic()
     trained, is_new = train(config, catalogue, experiment.metric_logger())
@@ -90,7 +86,7 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     if is_new:
         _set_timing(folder, "train", wall_seconds, trained.num_objects)
     experiment.log_metrics({"objects": trained.num_objects})
-    _log_files(experiment, folder, "model", f"models/{trained.kind}")
+    _log_files(experiment, folder, "model", folder.product(f"models/{trained.kind}"))
     if not is_new:
         return [f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"]
     losses = (
@@ -101,7 +97,7 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
 
 def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Score every frame of the test videos; see `score.score`."""
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     began = time.monotonic()
     result = score(config, require_features(config, folder))
     wall_seconds = time.monotonic() - began
@@ -109,7 +105,7 @@ def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     experiment.log_metrics({"videos": result.num_videos, "frames": result.num_frames, "objects": result.num_objects})
     lines = [
         f"scores: {result.num_videos:,} videos, {result.num_frames:,} frames, {result.num_objects:,} objects "
-        f"in {wall_seconds:.1f} s, in {folder.name('scores')}"
+        f"in {wall_seconds:.1f} s, in {folder.name(folder.product('scores'))}"
     ]
     if result.num_unscored_frames:
         lines.append(f"not scored: {result.num_unscored_frames:,} frames, their segments are missing or dead")
@@ -120,7 +116,7 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Compare the scores with the labels and write results.json, whether or not there are labels."""
     from raypipe.plots import plot_roc, plot_timelines
 
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     catalogue = require_features(config, folder)
     evaluation, videos, rates = _evaluate(config, folder, catalogue)
     document = results_document(
@@ -133,11 +129,22 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     document["labels"] = {"source": catalogue.label_source or None, "notes": list(catalogue.notes)}
     if catalogue.labels is None:
         document["metrics"] = {}
-    folder.commit_json(RESULTS_NAME, document)
-    folder.commit(folder.path(PER_VIDEO_NAME), serialise_table(per_video_table(evaluation)))
-    _log_files(experiment, folder, "results", RESULTS_NAME, PER_VIDEO_NAME)
+    results, per_video, page = (folder.product(name) for name in (RESULTS_NAME, PER_VIDEO_NAME, PAGE_NAME))
+    folder.commit_json(results, document)
+    folder.commit(folder.path(per_video), serialise_table(per_video_table(evaluation)))
+    if catalogue.labels is not None:
+        source = [f"labels: {catalogue.label_source}"] if catalogue.label_source else []
+        text = results_page(
+            evaluation,
+            title=config.variation or "Results",
+            dataset=benchmark_of(config.dataset.name, config.dataset.root) or "",
+            remarks=[*source, *catalogue.notes],
+        )
+        folder.commit(folder.path(page), text.encode())
+        _log_files(experiment, folder, "results", page)
+    _log_files(experiment, folder, "results", results, per_video)
     experiment.log_figure(plot_timelines(videos, rates), "score_timelines.png")
-    where = f"results: {folder.name(RESULTS_NAME)}"
+    where = f"results: {folder.name(results)}"
     if catalogue.labels is None:
         return [where, f"no metrics: {config.dataset.root} has no labels.csv"]
     experiment.log_metrics({name: metric.value for name, metric in evaluation.metrics.items()})
@@ -221,8 +228,9 @@ def _evaluate(
             )
             num_labelled = catalogue.label_frames.get(name, len(score_T))
             label, num_cut = align_labels((catalogue.labels or {}).get(name, []), num_labelled)
-            videos.append(VideoScores(name, score_T, label, num_cut))
             rates[name] = entry.index.fps
+            video = entry.video
+            videos.append(VideoScores(name, score_T, label, num_cut, rates[name], video.class_name, video.scene))
     evaluation = evaluate_videos(
         videos,
         config.evaluate,
@@ -257,8 +265,9 @@ def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) 
 
 
 def _set_timing(folder: RunFolder, stage: str, seconds: float, num_frames: int) -> None:
-    document = folder.read_json(TIMINGS_NAME) or {}
-    folder.commit_json(TIMINGS_NAME, document | {stage: {"seconds": seconds, "frames": num_frames}})
+    name = folder.product(TIMINGS_NAME)
+    document = folder.read_json(name) or {}
+    folder.commit_json(name, document | {stage: {"seconds": seconds, "frames": num_frames}})
 
 
 def _log_files(experiment: Experiment, folder: RunFolder, below: str, *names: str) -> None:

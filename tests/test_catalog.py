@@ -153,6 +153,20 @@ def test_borders_overlap_by_the_motion_window(long_entry, window_seconds, warmup
     assert (rows[0]["start_frame"], rows[-1]["stop_frame"]) == (0, 40)
 
 
+def test_motion_that_is_only_kept_has_its_window_too(long_entry):
+    used = {"segment_bytes": 2**20, "warmup_frames": 6}
+    kept = used | {
+        "features": {"spatial": "image", "motion": False, "keep": ["motion"]},
+        "weights": {"blip2": "/weights"},
+    }
+    spans = [
+        [(row["num_warmup"], row["num_lookahead"]) for row in plan_video(config_of("/data", **changes), long_entry)]
+        for changes in (used, kept)
+    ]
+    assert spans[0] == spans[1]
+    assert (spans[0][1][0], spans[0][0][1]) == (11, 10)
+
+
 def test_segments_are_sized_by_decoded_frames(long_entry):
     # 40 frames of 640x480 are 37 MB; at most 64 pixels wide they are 40 * 64 * 48 * 3 bytes and fit.
     cut = plan_video(config_of("/data", segment_bytes=2**20), long_entry)

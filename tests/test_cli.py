@@ -9,6 +9,7 @@ import pytest
 from raypipe import __version__, cli
 from raypipe.cli import main
 from raypipe.errors import UserError
+from tests.small_data import write_data
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "scoring"
 CONFIG = "dataset: {root: /data}\noutput: /out\ndetector: {kind: sliding_window}\n"
@@ -77,14 +78,22 @@ def test_help(capsys, monkeypatch, arguments, words):
         (["rnu"], "invalid choice: 'rnu' (choose from"),
         (["run", "--confg", "x"], "unrecognized arguments: --confg"),
         (["run"], "raypipe: run needs --config FILE\n"),
-        (["evaluate"], "raypipe: evaluate needs --config FILE, or --scores FILE --labels FILE\n"),
+        (["evaluate"], "raypipe: evaluate needs --config FILE, or --scores FILE\n"),
         (["run", "--config", "none.yaml"], "raypipe: none.yaml: No such file or directory\n"),
         (["train", "--config", "CONFIG", "--set", "seed=-1"], "run.yaml: seed: -1 must be greater than or equal to 0"),
         (["run", "--config", "CONFIG", "--set", "seed"], "raypipe: --set seed: expected key=value"),
-        (["evaluate", "--scores", "s.npy"], "evaluate takes --config (and --set), or both --scores and --labels"),
+        (
+            ["evaluate", "--scores", "s.npy"],
+            "evaluate takes --config (and --set), or --scores with either --labels or --dataset and --root",
+        ),
         (["evaluate", "--config", "CONFIG", "--scores", "s", "--labels", "l"], "evaluate takes --config"),
         (["evaluate", "--scores", "s", "--labels", "l", "--set", "seed=1"], "evaluate takes --config"),
-        (["evaluate", "--config", "CONFIG", "--json", "o"], "--json goes with --scores and --labels"),
+        (["evaluate", "--config", "CONFIG", "--json", "o"], "a run's figures are in its output folder"),
+        (["evaluate", "--labels", "l.npz"], "evaluate takes --config"),
+        (["evaluate", "--scores", "s", "--dataset", "folder"], "--dataset and --root go together"),
+        (["evaluate", "--scores", "s", "--dataset", "ped3", "--root", "r"], 'raypipe: --dataset: name: "ped3" must be'),
+        (["evaluate", "--scores", "s", "--labels", "l", "--fps", "-1"], "--fps: -1.0 is not a frame rate"),
+        (["evaluate", "--scores", "s", "--labels", "l", "--lengths", "l"], "--lengths goes with --dataset"),
         (["evaluate", "--scores", "s.npy", "--labels", "l.npz"], "raypipe: s.npy: no such file\n"),
         (["demo", "--output", "CONFIG"], "the demo needs a folder it can write to\n"),
         (["demo", "--seed", "-1"], "raypipe: demo: seed: -1 must be greater than or equal to 0\n"),
@@ -175,6 +184,33 @@ def test_anybodys_scores_are_evaluated(capsys, tmp_path):
     document = json.loads((tmp_path / "new" / "out.json").read_text())
     assert document["metrics"]["micro_auc"]["value"] == 1.0
     assert document["versions"]["raypipe"] == __version__
+
+
+def test_scores_of_a_table_are_evaluated_against_a_data_set(capsys, tmp_path):
+    root = write_data(tmp_path / "data", {"train/t": 2, "test/a": 20, "test/b": 10})
+    rows = [f"test/a,{frame},{frame}" for frame in range(20)] + ["train/t,0,5", "test/a,20,"]
+    (tmp_path / "s.csv").write_text("\n".join(["video,frame,score", *rows]))
+    files = ["--scores", str(tmp_path / "s.csv"), "--dataset", "folder", "--root", str(root)]
+    assert main(["evaluate", *files]) == 2
+    assert "1 of 2 videos of the test split" in capsys.readouterr().err
+    assert main(["evaluate", *files, "--partial", "--fps", "10", "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "false/h",
+        "1 unscored",
+        "partial: 1 test videos have no scores: test/b",
+        "left out: scores of 1 videos",
+    ):
+        assert words in text
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "results.json",
+        "results.md",
+        "results.parquet",
+    ]
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert document["evaluation"]["missing_videos"] == ["test/b"]
+    assert document["alarms"]["num_events"] == 1
+    assert "partial: 1 test videos" in (tmp_path / "out" / "results.md").read_text()
 
 
 @pytest.mark.skipif(not ORACLES.is_dir(), reason="needs ../shared/oracles/scoring")

@@ -177,6 +177,14 @@ def test_exists_and_paths(folder):
     assert folder.exists("scores", "test", "01.parquet")
 
 
+def test_what_is_made_of_features_lies_with_its_variation(tmp_path):
+    folder = RunFolder(str(tmp_path), "knn")
+    assert folder.score_path("test/a") == f"{tmp_path}/variations/knn/scores/test/a.parquet"
+    assert folder.product("results.json") == "variations/knn/results.json"
+    assert folder.feature_path("test/a", 0) == RunFolder(str(tmp_path)).feature_path("test/a", 0)
+    assert RunFolder(str(tmp_path)).product("results.json") == "results.json"
+
+
 def test_require_space(tmp_path):
     RunFolder(str(tmp_path / "new")).require_space(1)
     RunFolder("memory://x").require_space(2**70)

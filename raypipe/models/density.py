@@ -119,7 +119,7 @@ class GaussianMixture:
 
         Raises ValueError on another shape, values that are not finite, and fewer rows than components.
         """
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
         features = _checked(features_ND)
         if len(features) < max(2, self.config.num_components):

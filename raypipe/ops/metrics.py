@@ -1,13 +1,14 @@
-"""Ranking metrics of frame scores, and their bootstrap intervals over videos.
+"""Ranking metrics of frame scores, over all frames and over videos; their intervals are in `ops.bootstrap`.
 
 Scores are higher where more abnormal, labels are true where abnormal, all arithmetic is float64. A metric that is
 not defined (frames of one class only) is None, never NaN and never 0.5. The protocols are those of public
 evaluations of video anomaly detection: micro over all frames, macro over videos (Georgescu et al. 2021).
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,20 +25,11 @@ class Curve(NamedTuple):
     y: F64
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % percentile interval, None where it is not defined, and how many replicates had one class only."""
-
-    low: float | None
-    high: float | None
-    num_left_out: int
-
-
 class _Ranking(NamedTuple):
     """Frames by falling score; `ends` are the last positions of runs of equal scores."""
 
     order: NDArray[np.int64]
-    label: F64
+    label: NDArray[np.bool_]
     ends: NDArray[np.int64]
 
     def cumulate(self, ranked_weight_N: F64 | None = None) -> tuple[F64, F64]:
@@ -45,11 +37,15 @@ class _Ranking(NamedTuple):
 
         The weights of the frames are given in the order of the ranking.
         """
-        weight = np.ones(self.label.shape) if ranked_weight_N is None else ranked_weight_N
-        abnormal, both = np.cumsum(weight * self.label), np.cumsum(weight)
-        if len(self.ends) < len(weight):
-            abnormal, both = abnormal[self.ends], both[self.ends]
-        return abnormal, both - abnormal
+        return _cumulated(self.label, self.ends, ranked_weight_N)
+
+
+def _cumulated(label_N: NDArray[np.bool_], ends_K: NDArray[np.int64], weight_N: F64 | None) -> tuple[F64, F64]:
+    if weight_N is None:
+        abnormal = np.cumsum(label_N, dtype=np.int64)[ends_K].astype(np.float64)
+        return abnormal, ends_K + 1.0 - abnormal
+    abnormal, both = np.cumsum(weight_N * label_N)[ends_K], np.cumsum(weight_N)[ends_K]
+    return abnormal, both - abnormal
 
 
 def _rank(score_N: ArrayLike, label_N: ArrayLike) -> _Ranking:
@@ -60,11 +56,11 @@ def _rank(score_N: ArrayLike, label_N: ArrayLike) -> _Ranking:
         raise ValueError(f"{np.count_nonzero(np.isnan(score))} scores are NaN")
     if label.dtype != bool and not np.isin(label, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)
     ranked = score[order]
     # Compared, not subtracted: the difference of two close or infinite scores may lie.
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if score.size else np.empty(0, np.int64)
-    return _Ranking(order, label[order].astype(np.float64), ends)
+    return _Ranking(order, label[order].astype(bool), ends)
 
 
 def _cumulate(score_N: ArrayLike, label_N: ArrayLike, weight_N: ArrayLike | None) -> tuple[F64, F64]:
@@ -81,11 +77,34 @@ def _has_both(abnormal_K: F64, normal_K: F64) -> bool:
     return bool(abnormal_K.size) and bool(abnormal_K[-1] > 0) and bool(normal_K[-1] > 0)
 
 
+def _pairs_in_order(abnormal_K: F64, normal_K: F64) -> float:
+    """Return the weight of the pairs whose abnormal frame scores above the normal one, ties one half."""
+    # Trapezoids from one distinct score to the next.
+    height = _steps(abnormal_K)
+    height *= -0.5
+    height += abnormal_K
+    return _sum_of_products(_steps(normal_K), height)
+
+
+def _steps(total_K: F64) -> F64:
+    """Return by how much a sum grew at each place, from 0; `np.diff` would copy it twice."""
+    steps = total_K.copy()
+    steps[1:] -= total_K[:-1]
+    return steps
+
+
 def _area_under_roc(abnormal_K: F64, normal_K: F64) -> float:
-    # Trapezoids from one distinct score to the next: a pair of equal scores counts one half.
-    width = np.diff(normal_K, prepend=0.0)
-    height = abnormal_K - np.diff(abnormal_K, prepend=0.0) / 2
-    return _sum_of_products(width, height) / float(abnormal_K[-1] * normal_K[-1])
+    return _pairs_in_order(abnormal_K, normal_K) / float(abnormal_K[-1] * normal_K[-1])
+
+
+def _anchored_area(abnormal_K: F64, normal_K: F64) -> float:
+    """Return the area with an abnormal frame added at the highest score and a normal one at the lowest."""
+    num_abnormal, num_normal = abnormal_K[-1], normal_K[-1]
+    at_lowest = abnormal_K[-1] - abnormal_K[-2] if len(abnormal_K) > 1 else abnormal_K[-1]
+    pairs = _pairs_in_order(abnormal_K, normal_K)
+    pairs += float(num_normal - normal_K[0] / 2) + float(num_abnormal - at_lowest / 2)
+    pairs += 1.0 if len(abnormal_K) > 1 else 0.5
+    return pairs / float((num_abnormal + 1) * (num_normal + 1))
 
 
 def _precision(abnormal_K: F64, normal_K: F64) -> F64:
@@ -97,7 +116,7 @@ def _precision(abnormal_K: F64, normal_K: F64) -> F64:
 def _areas_under_precision(abnormal_K: F64, normal_K: F64) -> tuple[float, float]:
     """Return the average precision (steps) and the area by trapezoids from (recall 0, precision 1)."""
     precision = _precision(abnormal_K, normal_K)
-    step = np.diff(abnormal_K, prepend=0.0) / abnormal_K[-1]
+    step = _steps(abnormal_K) / abnormal_K[-1]
     before = np.concatenate(([1.0], precision[:-1]))
     return _sum_of_products(step, precision), _sum_of_products(step, precision + before) / 2
 
@@ -142,18 +161,16 @@ def anchored_auc(score_T: ArrayLike, label_T: ArrayLike) -> float | None:
     So every video has one, also with frames of one class (Georgescu et al. 2021; Reiss & Hoshen 2022). None for a
     video without frames.
     """
-    score, label = np.asarray(score_T, np.float64), np.asarray(label_T).astype(bool)
-    if not score.size:
-        return None
-    return roc_auc(np.append(score, (score.min(), score.max())), np.append(label, (False, True)))
+    ranking = _rank(score_T, label_T)
+    return _anchored_area(*ranking.cumulate()) if ranking.order.size else None
 
 
-def roc_curve(score_N: ArrayLike, label_N: ArrayLike, max_points: int = 500) -> Curve | None:
+def roc_curve(ranking: "RankedVideos", max_points: int = 500) -> Curve | None:
     """Return the ROC curve from (0, 0) to (1, 1), x false and y true positive rate, thinned for drawing.
 
     None where frames are of one class only.
     """
-    abnormal, normal = _rank(score_N, label_N).cumulate()
+    abnormal, normal = ranking.cumulate()
     if not _has_both(abnormal, normal):
         return None
     x = np.concatenate(([0.0], normal / normal[-1]))
@@ -161,12 +178,12 @@ def roc_curve(score_N: ArrayLike, label_N: ArrayLike, max_points: int = 500) -> 
     return _thin(x, y, max_points)
 
 
-def precision_recall_curve(score_N: ArrayLike, label_N: ArrayLike, max_points: int = 500) -> Curve | None:
+def precision_recall_curve(ranking: "RankedVideos", max_points: int = 500) -> Curve | None:
     """Return the precision-recall curve from (0, 1), x recall and y precision, thinned for drawing.
 
     None where frames are of one class only.
     """
-    abnormal, normal = _rank(score_N, label_N).cumulate()
+    abnormal, normal = ranking.cumulate()
     if not _has_both(abnormal, normal):
         return None
     x = np.concatenate(([0.0], abnormal / abnormal[-1]))
@@ -184,85 +201,86 @@ def _thin(x: F64, y: F64, max_points: int) -> Curve:
     return Curve(x, y)
 
 
-class _Videos(NamedTuple):
-    """What is computed once for all replicates: V videos of N frames in all."""
+@dataclass(frozen=True)
+class RankedVideos:
+    """The N frames of V videos, sorted once for all that is measured on them.
 
-    ranking: _Ranking
-    ranked_video: NDArray[np.int64]
+    label, video   (N,) bool and the video's number, by falling score
+    ends           (D,) int64, the last position of each of D distinct scores
+    num_frames     (V,) int64; a video may have none
+    auc, anchored  (V,) float64, each video's own areas, NaN where it has none
+    """
+
+    label: NDArray[np.bool_]
+    video: NDArray[Any]
+    ends: NDArray[np.int64]
     num_frames: NDArray[np.int64]
+    auc: F64
     anchored: F64
-    skip: F64
+
+    def cumulate(self, count_V: F64 | None = None) -> tuple[F64, F64]:
+        """Return the abnormal and the normal frames at or above each distinct score, video v counted `count_V[v]`."""
+        return self._sums if count_V is None else _cumulated(self.label, self.ends, count_V[self.video])
+
+    def micro_auc(self) -> float | None:
+        """Return the area under the ROC curve of all frames alone; `measure` has all metrics."""
+        sums = self.cumulate()
+        return _area_under_roc(*sums) if _has_both(*sums) else None
+
+    @cached_property
+    def _runs(self) -> NDArray[np.int32]:
+        """The number of each frame's score among the distinct ones, (N,)."""
+        return np.repeat(np.arange(len(self.ends), dtype=np.int32), np.diff(self.ends, prepend=-1))
+
+    @cached_property
+    def _sums(self) -> tuple[F64, F64]:
+        return _cumulated(self.label, self.ends, None)
+
+    def select(self, is_in_V: NDArray[np.bool_]) -> "RankedVideos":
+        """Return the videos of a group, under their own numbers; the others have no frames in it."""
+        keep = is_in_V[self.video]
+        run = self._runs[keep]
+        ends = np.flatnonzero(np.append(run[1:] != run[:-1], True)) if run.size else np.empty(0, np.int64)
+        areas = (np.where(is_in_V, area, np.nan) for area in (self.auc, self.anchored))
+        return RankedVideos(self.label[keep], self.video[keep], ends, np.where(is_in_V, self.num_frames, 0), *areas)
 
 
-def _prepare(score_N: ArrayLike, label_N: ArrayLike, video_N: ArrayLike) -> _Videos:
-    score, label, video = np.asarray(score_N, np.float64), np.asarray(label_N), np.asarray(video_N, np.int64)
-    ranking = _rank(score, label)
-    if video.shape != score.shape or (video.size and video.min() < 0):
-        raise ValueError("every frame must name its video by a number from 0")
-    num_frames = np.bincount(video)
-    by_video = np.argsort(video, kind="stable")
-    rows = [by_video[stop - count : stop] for stop, count in zip(np.cumsum(num_frames), num_frames, strict=True)]
-    anchored = [anchored_auc(score[row], label[row]) for row in rows]
-    skip = [roc_auc(score[row], label[row]) for row in rows]
-    # Inside, NaN marks a video without the metric.
-    as_floats = [np.array([np.nan if v is None else v for v in values], np.float64) for values in (anchored, skip)]
-    return _Videos(ranking, video[ranking.order], num_frames, as_floats[0], as_floats[1])
+def rank_videos(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> RankedVideos:
+    """Sort the frames of videos, given as one vector of scores and one of labels for each.
+
+    Raises ValueError where they do not agree in length, on NaN, and on labels that are not 0 or 1.
+    """
+    areas = np.full((2, len(scores)), np.nan)
+    for number, (score, label) in enumerate(zip(scores, labels, strict=True)):
+        sums = _rank(score, label).cumulate()
+        if sums[0].size:
+            areas[1, number] = _anchored_area(*sums)
+        if _has_both(*sums):
+            areas[0, number] = _area_under_roc(*sums)
+    num_frames = np.array([len(np.asarray(score)) for score in scores], np.int64)
+    ranking = _rank(
+        np.concatenate([np.empty(0), *scores]), np.concatenate([np.empty(0, bool), *map(np.asarray, labels)])
+    )
+    # As small as it can be: it is gathered from for every replicate and group.
+    number_V = np.arange(len(scores), dtype=np.min_scalar_type(len(scores)))
+    video = np.repeat(number_V, num_frames)[ranking.order]
+    return RankedVideos(ranking.label, video, ranking.ends, num_frames, areas[0], areas[1])
 
 
-def _measure(videos: _Videos, count_V: F64 | None = None) -> dict[str, float]:
-    """Return every metric, NaN where it is not defined, with video v taken `count_V[v]` times."""
-    sums = videos.ranking.cumulate(None if count_V is None else count_V[videos.ranked_video])
-    values = dict.fromkeys(METRICS, np.nan)
+def measure(videos: RankedVideos, count_V: ArrayLike | None = None) -> dict[str, float | None]:
+    """Return every metric of `METRICS`, None where it is not defined, with video v counted `count_V[v]` times.
+
+    macro_auc_anchored is the mean of `anchored_auc` over videos, macro_auc_skip the mean of `roc_auc` over videos
+    with both classes. A video without frames counts nowhere.
+    """
+    count = np.ones(len(videos.num_frames)) if count_V is None else np.asarray(count_V, np.float64)
+    values: dict[str, float | None] = dict.fromkeys(METRICS)
+    sums = videos.cumulate(None if count_V is None else count)
     if _has_both(*sums):
         values["micro_auc"] = _area_under_roc(*sums)
         values["average_precision"], values["pr_auc"] = _areas_under_precision(*sums)
-    count = np.ones(len(videos.num_frames)) if count_V is None else count_V
-    for name, auc in (("macro_auc_anchored", videos.anchored), ("macro_auc_skip", videos.skip)):
-        defined = ~np.isnan(auc)
-        total = count[defined].sum()
-        if total > 0:
-            values[name] = _sum_of_products(count[defined], auc[defined]) / float(total)
+    for name, area in (("macro_auc_anchored", videos.anchored), ("macro_auc_skip", videos.auc)):
+        weight = np.where(np.isnan(area), 0.0, count)
+        if weight.sum() > 0:
+            values[name] = _sum_of_products(weight, np.nan_to_num(area)) / float(weight.sum())
     return values
-
-
-def measure(score_N: ArrayLike, label_N: ArrayLike, video_N: ArrayLike) -> dict[str, float | None]:
-    """Return every metric of `METRICS` over N frames, `video_N` naming each frame's video by a number from 0.
-
-    macro_auc_anchored is the mean of `anchored_auc` over videos, macro_auc_skip the mean of `roc_auc` over videos
-    with both classes. A video without frames counts nowhere. Undefined is None.
-    """
-    values = _measure(_prepare(score_N, label_N, video_N))
-    return {name: None if np.isnan(value) else value for name, value in values.items()}
-
-
-def bootstrap(
-    score_N: ArrayLike, label_N: ArrayLike, video_N: ArrayLike, *, num_samples: int, seed: int
-) -> Mapping[str, Interval]:
-    """Return the 95 % percentile interval of each metric of `METRICS`, over videos drawn with replacement.
-
-    Whole videos are drawn, since frames of one video are anything but independent. A replicate in which a metric is
-    not defined is left out of its interval and counted. With fewer than two videos or no samples there is no
-    interval. The same seed gives the same intervals.
-    """
-    videos = _prepare(score_N, label_N, video_N)
-    present = np.flatnonzero(videos.num_frames)
-    if num_samples <= 0 or len(present) < 2:
-        return dict.fromkeys(METRICS, Interval(None, None, 0))
-    # Sorted once: a replicate only changes how often each video's frames count.
-    rng = np.random.default_rng(seed)
-    replicates = {name: np.empty(num_samples) for name in METRICS}
-    count = np.zeros(len(videos.num_frames))
-    for i in range(num_samples):
-        count[present] = rng.multinomial(len(present), np.full(len(present), 1 / len(present)))
-        for name, value in _measure(videos, count).items():
-            replicates[name][i] = value
-    return {name: _interval(values) for name, values in replicates.items()}
-
-
-def _interval(values: F64) -> Interval:
-    defined = values[~np.isnan(values)]
-    num_left_out = len(values) - len(defined)
-    if not defined.size:
-        return Interval(None, None, num_left_out)
-    low, high = np.percentile(defined, (2.5, 97.5))
-    return Interval(float(low), float(high), num_left_out)

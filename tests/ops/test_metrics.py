@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,13 +6,12 @@ from sklearn import metrics as oracle
 
 from raypipe.ops.metrics import (
     METRICS,
-    Interval,
     anchored_auc,
     average_precision,
-    bootstrap,
     measure,
     pr_auc,
     precision_recall_curve,
+    rank_videos,
     roc_auc,
     roc_curve,
 )
@@ -93,13 +90,15 @@ def test_order_of_frames_and_monotone_maps_do_not_matter(frames):
 def test_curves_equal_scikit_learn(frames):
     score, label, _ = (np.array(column) for column in zip(*frames, strict=True))
     if label.all() or not label.any():
-        assert roc_curve(score, label) is None
-        assert precision_recall_curve(score, label) is None
+        assert roc_curve(rank_videos([score], [label])) is None
+        assert precision_recall_curve(rank_videos([score], [label])) is None
         return
     x, y, _ = oracle.roc_curve(label, score, drop_intermediate=False)
-    np.testing.assert_allclose(roc_curve(score, label), (x, y), atol=1e-15)
+    np.testing.assert_allclose(roc_curve(rank_videos([score], [label])), (x, y), atol=1e-15)
     precision, recall, _ = oracle.precision_recall_curve(label, score)
-    np.testing.assert_allclose(precision_recall_curve(score, label), (recall[::-1], precision[::-1]), atol=1e-15)
+    np.testing.assert_allclose(
+        precision_recall_curve(rank_videos([score], [label])), (recall[::-1], precision[::-1]), atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("max_points", [2, 10, 500])
@@ -107,12 +106,13 @@ def test_thinned_curves_keep_ends_and_shape(max_points):
     rng = np.random.default_rng(0)
     label = rng.random(20_000) < 0.3
     score = rng.normal(size=20_000) + label
-    x, y = roc_curve(score, label, max_points)
+    ranked = rank_videos([score], [label])
+    x, y = roc_curve(ranked, max_points)
     assert len(x) <= max_points
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     if max_points == 500:
         assert np.trapezoid(y, x) == pytest.approx(roc_auc(score, label), abs=1e-4)
-    x, y = precision_recall_curve(score, label, max_points)
+    x, y = precision_recall_curve(ranked, max_points)
     assert len(x) <= max_points
     assert (x[0], y[0], x[-1], y[-1]) == (0, 1, 1, pytest.approx(label.mean()))
 
@@ -135,15 +135,48 @@ def test_anchored_auc(score, label, expected):
 
 
 def test_measure_over_videos():
-    # video 0: AUC 1; video 1: normal only; video 3: AUC 0; there is no video 2
-    score, label, video = [1, 2, 5, 5, 9, 8], [0, 1, 0, 0, 0, 1], [0, 0, 1, 1, 3, 3]
-    result = measure(score, label, video)
+    # video 0: AUC 1; video 1: normal only; video 2 has no frames; video 3: AUC 0
+    videos = rank_videos([[1, 2], [5, 5], [], [9, 8]], [[0, 1], [0, 0], [], [0, 1]])
+    score, label = [1, 2, 5, 5, 9, 8], [0, 1, 0, 0, 0, 1]
+    result = measure(videos)
     assert list(result) == list(METRICS)
     assert result["macro_auc_skip"] == 0.5
     # anchored: 1; 0.5; normal 9 8, abnormal 8 9: 1 + 1/2 + 1/2 + 0 of 4
     assert result["macro_auc_anchored"] == pytest.approx((1 + 0.5 + 0.5) / 3)
     assert result["micro_auc"] == oracle.roc_auc_score(label, score)
     assert result["average_precision"] == pytest.approx(oracle.average_precision_score(label, score))
+    np.testing.assert_array_equal(videos.num_frames, [2, 2, 0, 2])
+    np.testing.assert_array_equal(videos.auc, [1, np.nan, np.nan, 0])
+
+
+def test_videos_counted_several_times_are_as_if_given_several_times():
+    scores, labels = [[1, 4], [2, 2, 3], [7]], [[0, 1], [0, 1, 0], [0]]
+    repeated = measure(rank_videos([scores[i] for i in (0, 0, 1)], [labels[i] for i in (0, 0, 1)]))
+    assert measure(rank_videos(scores, labels), [2, 1, 0]) == pytest.approx(repeated, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("is_in", "score", "label"),
+    [
+        ([True, False, True], [1, 4, 4, 2], [0, 1, 0, 1]),
+        ([False, True, False], [2, 4], [1, 0]),
+    ],
+)
+def test_a_group_of_videos_is_as_if_it_were_alone(is_in, score, label):
+    videos = rank_videos([[1, 4], [2, 4], [4, 2]], [[0, 1], [1, 0], [0, 1]])
+    group = videos.select(np.array(is_in))
+    assert measure(group)["micro_auc"] == roc_auc(score, label)
+    assert len(group.ends) == len(set(score))
+    assert group.num_frames.sum() == len(score)
+    assert np.isnan(group.auc[~np.array(is_in)]).all()
+
+
+@given(FRAMES)
+@settings(max_examples=100, deadline=None)
+def test_anchored_areas_equal_those_with_two_frames_added(frames):
+    score, label, _ = (np.array(column) for column in zip(*frames, strict=True))
+    added = np.append(score, (score.min(), score.max())), np.append(label, (False, True))
+    assert anchored_auc(score, label) == pytest.approx(oracle.roc_auc_score(*added[::-1]), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +184,7 @@ def test_measure_over_videos():
     [([1, 2], [0, 0], {"macro_auc_anchored"}), ([], [], set())],
 )
 def test_undefined_metrics_are_none(score, label, defined):
-    result = measure(score, label, [0] * len(score))
+    result = measure(rank_videos([score], [label]))
     assert {name for name, value in result.items() if value is not None} == defined
 
 
@@ -165,82 +198,14 @@ def test_undefined_metrics_are_none(score, label, defined):
     ],
 )
 def test_bad_input_is_refused(score, label, message):
-    for metric in (roc_auc, average_precision, pr_auc, roc_curve):
+    for metric in (roc_auc, average_precision, pr_auc, anchored_auc):
         with pytest.raises(ValueError, match=message):
             metric(score, label)
+    with pytest.raises(ValueError, match=message):
+        rank_videos([score], [label])
 
 
 @pytest.mark.parametrize("weight", [[1.0], [1.0, -1.0], [1.0, np.nan]])
 def test_bad_weights_are_refused(weight):
     with pytest.raises(ValueError, match="weights"):
         roc_auc([1, 2], [0, 1], weight)
-
-
-@pytest.mark.parametrize("video", [[0], [0, -1]])
-def test_bad_videos_are_refused(video):
-    with pytest.raises(ValueError, match="name its video"):
-        measure([1, 2], [0, 1], video)
-
-
-def random_videos(num_videos, num_frames, seed=0):
-    rng = np.random.default_rng(seed)
-    video = np.repeat(np.arange(num_videos), num_frames)
-    label = rng.random(video.size) < rng.choice([0, 0.5], num_videos)[video]
-    return np.round(rng.normal(size=video.size) + label, 1), label, video
-
-
-def test_bootstrap_equals_the_slow_way():
-    score, label, video = random_videos(7, 30)
-    rng = np.random.default_rng(3)
-    replicates = []
-    for _ in range(40):
-        count = rng.multinomial(7, np.full(7, 1 / 7))
-        drawn = np.repeat(np.arange(7), count)
-        rows = [np.flatnonzero(video == v) for v in drawn]
-        renamed = np.repeat(np.arange(len(drawn)), [len(row) for row in rows])
-        replicates.append(measure(score[np.concatenate(rows)], label[np.concatenate(rows)], renamed))
-    result = bootstrap(score, label, video, num_samples=40, seed=3)
-    for name in METRICS:
-        values = [replicate[name] for replicate in replicates if replicate[name] is not None]
-        low, high = np.percentile(values, (2.5, 97.5))
-        assert (result[name].low, result[name].high) == pytest.approx((low, high), abs=1e-12)
-        assert result[name].num_left_out == 40 - len(values)
-
-
-def test_bootstrap_leaves_out_and_counts_replicates_of_one_class():
-    # Of two videos one is all normal: drawn twice (1 in 4) there is no abnormal frame.
-    result = bootstrap([1, 2, 1, 2], [0, 0, 0, 1], [0, 0, 1, 1], num_samples=400, seed=0)
-    assert 60 < result["micro_auc"].num_left_out < 140
-    assert result["macro_auc_skip"].num_left_out == result["micro_auc"].num_left_out
-    assert result["macro_auc_anchored"].num_left_out == 0
-    assert result["macro_auc_skip"] == Interval(1.0, 1.0, result["micro_auc"].num_left_out)
-
-
-@pytest.mark.parametrize(
-    ("label", "video", "num_samples"),
-    [([0, 1], [0, 0], 100), ([0, 1], [5, 5], 100), ([0, 1], [0, 1], 0), ([], [], 10)],
-)
-def test_bootstrap_without_an_interval(label, video, num_samples):
-    result = bootstrap(np.arange(len(label)), label, video, num_samples=num_samples, seed=0)
-    assert result == dict.fromkeys(METRICS, Interval(None, None, 0))
-
-
-def test_bootstrap_of_one_class_has_no_interval():
-    result = bootstrap([1, 2], [0, 0], [0, 1], num_samples=10, seed=0)
-    assert result["micro_auc"] == Interval(None, None, 10)
-
-
-def test_bootstrap_is_seeded():
-    videos = random_videos(10, 50)
-    first, again, other = (bootstrap(*videos, num_samples=50, seed=seed) for seed in (1, 1, 2))
-    assert first == again != other
-
-
-def test_bootstrap_covers_the_value_and_is_fast():
-    videos = random_videos(12, 170)
-    start = time.perf_counter()
-    result = bootstrap(*videos, num_samples=1000, seed=0)
-    # About 0.1 s on one core; the bound leaves room for a busy machine.
-    assert time.perf_counter() - start < 2
-    for name, value in measure(*videos).items():
-        assert result[name].low <= value <= result[name].high

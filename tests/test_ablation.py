@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from raypipe.ablation import plan_ablation
+from raypipe.errors import UserError
+from tests.spatial_weights import write_weights
+
+TABLES = Path(__file__).parents[1] / "jobs" / "ablations"
+
+
+def write(tmp_path, variations, **base):
+    base = {"dataset": {"root": "data"}, "output": str(tmp_path / "out"), "detector": {"kind": "sliding_window"}} | base
+    path = tmp_path / "ablation.yaml"
+    path.write_text(yaml.safe_dump({"base": base, "variations": variations}))
+    return path
+
+
+def names(plan):
+    return [[planned.variation.name for planned in group.members] for group in plan.groups]
+
+
+def variation(name, **keys):
+    return {"name": name, "set": {key.replace("__", "."): value for key, value in keys.items()}}
+
+
+MOTION = [
+    variation("rm"),
+    variation("knn", score__model="knn"),
+    variation("mean", motion__pooling="mean_per_bin"),
+    variation("mean-gmm", motion__pooling="mean_per_bin", score__model="gmm"),
+]
+
+
+def test_what_agrees_in_its_features_shares_them(tmp_path):
+    plan = plan_ablation(write(tmp_path, MOTION))
+    assert names(plan) == [["rm", "knn"], ["mean", "mean-gmm"]]
+    for group in plan.groups:
+        assert len({planned.config.output for planned in group.members} | {group.config.output}) == 1
+        assert len({planned.config.feature_hash() for planned in group.members} | {group.config.feature_hash()}) == 1
+        assert [planned.config.variation for planned in group.members] == [p.variation.name for p in group.members]
+        assert group.config.variation is None
+    assert plan.groups[0].members[1].config.score.model == "knn"
+    # A plain folder is the benchmark whose name it has.
+    assert plan.published_as == "folder"
+    assert plan_ablation(write(tmp_path, MOTION, dataset={"root": "data/UCSDped2"})).published_as == "ped2"
+    assert plan.groups[0].config.output != plan.groups[1].config.output
+    assert all(group.config.output.startswith(f"{plan.output}/features-") for group in plan.groups)
+
+
+def test_the_same_ablation_finds_its_folders_again(tmp_path):
+    path = write(tmp_path, MOTION)
+    first, again = plan_ablation(path), plan_ablation(path, ["score.smoothing_seconds=0"])
+    assert [group.config.output for group in first.groups] == [group.config.output for group in again.groups]
+    other = plan_ablation(path, ["motion.window_seconds=0"])
+    assert {g.config.output for g in first.groups}.isdisjoint(g.config.output for g in other.groups)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    one, two = (write_weights(folder / name) for name in ("one", "two"))
+    # Both are of one seed: the second as another training would make it.
+    file = Path(two["smm"]) / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    save_file({name: tensor + 1 for name, tensor in load_file(file).items()}, file, metadata)
+    return one, two
+
+
+def test_table_3_needs_few_extractions(tmp_path, weights):
+    one, two = weights
+    document = yaml.safe_load((TABLES / "table3.yaml").read_text())
+    document["base"] |= {"weights": one, "output": str(tmp_path / "out"), "detector": {"kind": "sliding_window"}}
+    for row in document["variations"]:
+        if "weights.smm" in row.get("set", {}):
+            row["set"]["weights.smm"] = two["smm"]
+    (tmp_path / "table3.yaml").write_text(yaml.safe_dump(document))
+    plan = plan_ablation(tmp_path / "table3.yaml")
+    # Without sentences, or with those of the state machine: one extraction of everything. Others tell other sentences.
+    alike = [f"setting-{number}" for number in (1, 2, 3, 4, 5, 6, 8)]
+    assert sorted(names(plan)) == [alike, ["setting-7"], ["setting-9", "setting-10"]]
+    shared = next(group for group in plan.groups if len(group.members) > 2)
+    assert shared.config.features.extracted == ("motion", "backbone", "image", "text", "cross")
+    columns = {planned.variation.name: planned.config.features.columns for planned in shared.members}
+    assert columns["setting-8"] == ("motion",)
+    assert columns["setting-4"] == ("text",)
+    assert columns["setting-6"] == ("cross", "motion")
+
+
+def test_other_weights_are_another_extraction(tmp_path, weights):
+    one, two = weights
+    rows = [variation("a"), variation("b", weights__smm=two["smm"]), variation("motion", features__spatial="none")]
+    path = write(tmp_path, rows, weights=one, features={"spatial": "cross"})
+    # Motion alone finds a place with the first of them.
+    assert names(plan_ablation(path)) == [["a", "motion"], ["b"]]
+    # What needs no sentence does not depend on the state machine.
+    rows = [
+        variation("a", features__spatial="image"),
+        variation("b", features__spatial="image", weights__smm=two["smm"]),
+    ]
+    assert names(plan_ablation(write(tmp_path, rows, weights=one))) == [["a", "b"]]
+
+
+def test_missing_weights_are_told_with_what_makes_them(tmp_path):
+    rows = [variation("motion"), variation("image", features__spatial="image") | {"needs": "train it so"}]
+    rows.append(rows[1] | {"name": "other"})
+    path = write(tmp_path, rows, weights={"blip2": str(tmp_path / "none")})
+    with pytest.raises(UserError) as error:
+        plan_ablation(path)
+    lines = str(error.value).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("image, other: weights.blip2: ")
+    assert lines[0].endswith(". To make it: train it so")
+    assert lines[1].endswith("nothing was done; leave variations out with --only")
+    assert names(plan_ablation(path, only=["motion"])) == [["motion"]]
+
+
+def test_a_runs_own_config_may_be_the_base(tmp_path):
+    path = write(tmp_path, MOTION)
+    run = tmp_path / "run.yaml"
+    run.write_text(f"dataset: {{root: mine}}\noutput: {tmp_path}/other\ndetector: {{kind: sliding_window}}\nseed: 4\n")
+    plan = plan_ablation(path, ["seed=5"], base=run)
+    assert plan.output == f"{tmp_path}/other"
+    assert {planned.config.seed for group in plan.groups for planned in group.members} == {5}
+
+
+@pytest.mark.parametrize(
+    ("rows", "base", "only", "message"),
+    [
+        ([], {}, None, "ablation.yaml: variations: "),
+        ([variation("a"), variation("A")], {}, None, "there are two variations 'a'"),
+        ([variation("a/b")], {}, None, "variations.0.name"),
+        ([variation("a", score__modle="knn")], {}, None, "ablation.yaml: a: unknown key 'score.modle'"),
+        ([variation("a", seed__x=1)], {"seed": 1}, None, "ablation.yaml: a: seed holds a value, not keys"),
+        ([variation("a")], {"output": None}, None, "the base needs an output"),
+        ([variation("a")], {"variation": "x"}, None, "variation is set by the ablation"),
+        ([variation("a", output="x")], {}, None, "ablation.yaml: a: output cannot be set"),
+        ([variation("a")], {}, ["b", "a"], "--only b: .* has a"),
+    ],
+)
+def test_a_users_mistakes(tmp_path, rows, base, only, message):
+    with pytest.raises(UserError, match=message):
+        plan_ablation(write(tmp_path, rows, **base), only=only)
+
+
+@pytest.mark.parametrize("table", ["table3", "table4", "table5"])
+def test_the_tables_of_the_paper_are_complete(table):
+    document = yaml.safe_load((TABLES / f"{table}.yaml").read_text())
+    published = {row["name"]: tuple(row["published"].values()) for row in document["variations"]}
+    assert len(published) == {"table3": 10, "table4": 7, "table5": 7}[table]
+    last = {
+        "table3": (88.9, 94.5, 81.5, 99.1),
+        "table4": (87.3, 92.3, 80.6, 98.9, 70.3),
+        "table5": (88.9, 94.5, 81.5, 99.1),
+    }
+    assert list(published.values())[-1] == last[table]
+    # Each is a config that is right but for its weights, which it says how to make.
+    with pytest.raises(UserError, match="nothing was done") as error:
+        plan_ablation(TABLES / f"{table}.yaml")
+    assert "unknown key" not in str(error.value)
+    for row in document["variations"]:
+        if any(key.startswith("weights.") for key in row.get("set", {})):
+            assert "jobs/train_smm.py" in row["needs"]
