@@ -147,9 +147,9 @@ def _cut_by_lengths(
         found, fps = _probed_lengths(scores, dataset, test)
     total = sum(found.values())
     if total != len(score_N):
-        how = str(lengths) if lengths else "the videos, as they decode,"
+        how = f"by {lengths}" if lengths else "as they decode"
         raise UserError(
-            f"{scores} has {len(score_N):,} scores, but the {len(test):,} test videos have {total:,} frames by {how}. "
+            f"{scores} has {len(score_N):,} scores, but the {len(test):,} test videos have {total:,} frames {how}. "
             "Scores must follow one another in the order of sorted video ids; give their lengths by --lengths "
             "(video,num_frames), or scores with a video and a frame each (CSV: video,frame,score)"
         )

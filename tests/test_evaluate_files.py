@@ -197,7 +197,7 @@ def test_one_array_is_cut_at_the_lengths_of_the_videos(tmp_path, data):
     # Opened to find their lengths, the videos also told their frame rates.
     assert result.alarms is not None
     np.save(tmp_path / "scores.npy", score[:-1])
-    with pytest.raises(UserError, match=r"49 scores, but the 2 test videos have 50 frames by the videos.*--lengths"):
+    with pytest.raises(UserError, match=r"49 scores, but the 2 test videos have 50 frames as they decode.*--lengths"):
         evaluate_dataset(tmp_path / "scores.npy", dataset(data), CONFIG, seed=0)
 
 
