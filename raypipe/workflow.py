@@ -27,13 +27,12 @@ from raypipe.evaluate import (
 )
 from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
-from raypipe.pipeline import extract, require_features
+from raypipe.pipeline import TIMINGS_NAME, extract, require_features
 from raypipe.score import made_by, score
 from raypipe.storage import RunFolder, require_same_config
 from raypipe.train import read_model, train
 from raypipe.versions import versions
 
-TIMINGS_NAME = "timings.json"
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
 SHOWN_DEAD_LETTERS = 5

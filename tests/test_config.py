@@ -7,6 +7,7 @@ import yaml
 from raypipe.config import load_config, parse_config
 from raypipe.config_file import absolute, digest
 from raypipe.errors import UserError
+from raypipe.ops.sizing import Resources
 
 JOBS = Path(__file__).parents[1] / "jobs"
 BASE = {"dataset": {"root": "/data"}, "output": "/out", "detector": {"boxes_root": "/boxes"}}
@@ -309,3 +310,21 @@ def test_windows_are_not_widened_unless_it_is_asked_for():
 
 def test_weights_are_absolute():
     assert spatial().weights.blip2 == absolute("w/blip2")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ray.cluster=8 H100", "8 H100' is no cluster; write it as 8xH100,128cpu"),
+        ("ray.pools={decode: 0}", "ray.pools.decode"),
+    ],
+)
+def test_clusters_and_pools_are_checked(override, message):
+    with pytest.raises(UserError, match=message):
+        load_config(JOBS / "ped2_motion.yaml", [override])
+
+
+def test_a_cluster_that_will_be_there():
+    config = load_config(JOBS / "ped2_motion.yaml", ["ray.cluster=8xH100,128cpu"])
+    assert config.ray.resources == Resources(128, 8, "H100")
+    assert load_config(JOBS / "ped2_motion.yaml").ray.resources is None
