@@ -31,22 +31,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Work:
-    """The segments of a catalogue: how many, their frames, and the longest one's frames and decoded bytes."""
+    """The segments of a catalogue: how many, their frames, and the frames of the longest."""
 
     num_segments: int
     num_frames: int
     longest_frames: int
-    longest_bytes: int
 
 
 @dataclass(frozen=True)
 class PoolLoad:
-    """A pool of `size` actors, each of which needs `seconds_per_frame`, and hands on `bytes_per_frame`."""
+    """A pool of `size` actors, each of which needs `seconds_per_frame` and hands on rows of at most `row_bytes`."""
 
     name: str
     size: int
     seconds_per_frame: float
-    bytes_per_frame: float
+    row_bytes: float
     uses_gpu: bool = False
 
 
@@ -132,16 +131,14 @@ def estimate(work: Work, pools: Sequence[PoolLoad], resources: Resources, *, in_
         "driver": driver_seconds,
     }
     bound_by = max(bounds, key=lambda name: bounds[name])
-    rows = [
-        (before.size + in_flight * behind.size) * before.bytes_per_frame for before, behind in itertools.pairwise(pools)
-    ]
+    rows = [(before.size + in_flight * behind.size) * before.row_bytes for before, behind in itertools.pairwise(pools)]
     return Estimate(
         limits=limits,
         bound_by=bound_by,
         seconds=bounds[bound_by],
         longest_segment_seconds=longest_seconds,
         driver_seconds=driver_seconds,
-        object_store_bytes=round(sum(rows) * work.longest_frames / OBJECT_STORE_SHARE),
+        object_store_bytes=round(sum(rows) / OBJECT_STORE_SHARE),
         gpu_hours=resources.num_gpus * bounds[bound_by] / 3600,
     )
 

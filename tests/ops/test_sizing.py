@@ -61,7 +61,7 @@ def test_no_other_split_is_faster(seconds, more):
     assert max(s / n for s, n in zip(seconds, sizes, strict=True)) == pytest.approx(best)
 
 
-WORK = Work(num_segments=1000, num_frames=500_000, longest_frames=600, longest_bytes=600 * 230_400)
+WORK = Work(num_segments=1000, num_frames=500_000, longest_frames=600)
 
 
 def test_one_pool_of_cpu_actors():
@@ -80,12 +80,12 @@ def test_actors_beyond_the_cores_make_nothing_faster():
 
 def test_gpus_fed_by_cpus():
     # 32 cores decode 32 / 8 ms = 4000 frames/s; 8 GPUs do 8 / 4 ms = 2000, so 250 s, and 8 GPUs for 250 s.
-    pools = [PoolLoad("decode", 32, 0.008, 230_400), PoolLoad("encode", 8, 0.004, 100, uses_gpu=True)]
+    pools = [PoolLoad("decode", 32, 0.008, 600 * 230_400), PoolLoad("encode", 8, 0.004, 100, uses_gpu=True)]
     result = estimate(WORK, pools, Resources(32, 8), in_flight=2)
     assert result.limits == {"decode": 4000.0, "encode": 2000.0}
     assert (result.bound_by, result.seconds) == ("encode", 250.0)
     assert result.gpu_hours == pytest.approx(8 * 250 / 3600)
-    # 32 rows made + 2 x 8 waiting, of 600 frames, in half of the store.
+    # 32 rows made and 2 x 8 waiting, of 600 frames, in half of the store.
     assert result.object_store_bytes == 2 * 48 * 600 * 230_400
 
 
@@ -98,12 +98,12 @@ def test_pools_that_share_a_gpu_share_its_time():
 
 def test_a_run_takes_no_less_than_its_longest_segment():
     pools = [PoolLoad("all", 100, 0.010, 0)]
-    result = estimate(Work(2, 1100, 1000, 0), pools, Resources(100), in_flight=2)
+    result = estimate(Work(2, 1100, 1000), pools, Resources(100), in_flight=2)
     assert (result.bound_by, result.seconds, result.bottleneck) == ("longest segment", 10.0, "all")
 
 
 def test_a_driver_starts_so_many_tasks_a_second():
     pools = [PoolLoad("decode", 100, 0.0001, 0), PoolLoad("encode", 100, 0.0001, 0, uses_gpu=True)]
-    result = estimate(Work(10_000, 10_000, 1, 0), pools, Resources(100, 100), in_flight=2)
+    result = estimate(Work(10_000, 10_000, 1), pools, Resources(100, 100), in_flight=2)
     # 10,000 segments through two pools at 125 tasks/s.
     assert (result.bound_by, result.seconds) == ("driver", 160.0)
