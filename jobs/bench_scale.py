@@ -65,7 +65,9 @@ class Run:
 class Figures:
     """What was measured of a run; `load` is the machine's load average before it.
 
-    `gap_seconds` is the median time that a GPU actor waits between two segments.
+    Where the time went: GPU actors had their first segment `fill_seconds` after the start (median), were done with
+    their last one `tail_seconds` before the end (mean), waited `gap_seconds` between two, and needed
+    `overhead_seconds` for a segment beyond what it sleeps (medians).
     """
 
     gpus: int
@@ -75,7 +77,10 @@ class Figures:
     ideal_seconds: float
     seconds: float
     startup_seconds: float
+    fill_seconds: float
+    tail_seconds: float
     gap_seconds: float
+    overhead_seconds: float
     tasks_per_second: float
     load: float
 
@@ -110,7 +115,7 @@ class CommitNothing:
         """Return the segment's place, and when and where it was worked on."""
         self.folder.commit(self.folder.feature_path(row["video_id"], row["segment_index"]), b"")
         done = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame", "arrived")}
-        return done | {"num_frames": 0, "num_objects": 0, "actor": row["actor"], "left": time.time()}
+        return done | {"num_decoded": len(row["frame_indices"]), "actor": row["actor"], "left": time.time()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -247,7 +252,7 @@ def simulate(run: Run) -> Figures:
         ideal_seconds=ideal,
         seconds=ended - started,
         startup_seconds=started - began,
-        gap_seconds=median_gap(done),
+        **losses(done, seconds_per_frame * gpu, started, ended),
         tasks_per_second=len(rows) * len(pools) / (ended - started),
         load=load,
     )
@@ -267,13 +272,21 @@ def sleeping_steps(
     return [*steps, ("commit", CommitNothing, (folder,))]
 
 
-def median_gap(done: Sequence[dict[str, Any]]) -> float:
-    """Return the median time between a segment's end and the next one's beginning in the same actor."""
-    gaps = []
+def losses(done: Sequence[dict[str, Any]], seconds_per_frame: float, started: float, ended: float) -> dict[str, float]:
+    """Return where the GPU actors' time went beside their work (see `Figures`)."""
+    gaps, fills, tails = [], [], []
     for actor in {row["actor"] for row in done}:
         rows = sorted((row for row in done if row["actor"] == actor), key=lambda row: row["arrived"])
         gaps += [after["arrived"] - before["left"] for before, after in itertools.pairwise(rows)]
-    return statistics.median(gaps) if gaps else 0.0
+        fills.append(rows[0]["arrived"] - started)
+        tails.append(ended - rows[-1]["left"])
+    beyond = [row["left"] - row["arrived"] - row["num_decoded"] * seconds_per_frame for row in done]
+    return {
+        "fill_seconds": statistics.median(fills),
+        "tail_seconds": statistics.fmean(tails),
+        "gap_seconds": statistics.median(gaps or [0.0]),
+        "overhead_seconds": statistics.median(beyond),
+    }
 
 
 def median_of(runs: Sequence[Figures]) -> Figures:
@@ -323,8 +336,9 @@ def line_of(figures: Figures) -> str:
     return (
         f"{figures.gpus:>3} GPUs: efficiency {figures.efficiency:.3f}{bar}, {figures.num_segments:,} segments of "
         f"{figures.mean_segment_seconds:.2f} s in {figures.seconds:.1f} s (ideal {figures.ideal_seconds:.1f} s), "
-        f"{figures.gap_seconds * 1000:.0f} ms between two, {figures.tasks_per_second:.1f} tasks/s, start-up "
-        f"{figures.startup_seconds:.0f} s, load {figures.load:.1f}"
+        f"lost: first {figures.fill_seconds:.1f} s, last {figures.tail_seconds:.1f} s, of each segment "
+        f"{figures.gap_seconds * 1000:.0f} + {figures.overhead_seconds * 1000:.0f} ms; "
+        f"{figures.tasks_per_second:.1f} tasks/s, start-up {figures.startup_seconds:.0f} s, load {figures.load:.1f}"
     )
 
 

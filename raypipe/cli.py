@@ -1,4 +1,4 @@
-"""The command line: `raypipe run | extract | train | score | evaluate | demo | weights`."""
+"""The command line: `raypipe run | extract | train | score | plan | evaluate | demo | weights`."""
 
 import argparse
 import logging
@@ -43,6 +43,7 @@ COMMANDS = {
     "extract": "compute the features of all videos that lack them",
     "train": "train the model of normal behaviour on the train split",
     "score": "score every frame of the test split",
+    "plan": "tell how long `extract` will take on a cluster, with which actors, and what limits it",
     "evaluate": "compare scores with labels: a run's, or those of any method (--scores and --labels)",
 }
 
@@ -62,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             command.add_argument("--scores", type=Path, metavar="FILE", help="frame scores: .npy or .npz")
             command.add_argument("--labels", type=Path, metavar="FILE", help=".npz: labels, video_names, num_frames")
+        if name == "plan":
+            command.add_argument("--cluster", metavar="SPEC", help="as 8xH100,128cpu; by default what there is")
+            times = "results.json or timings.json of a run; by default some segments are measured"
+            command.add_argument("--timings", type=Path, metavar="FILE", help=times)
+            command.add_argument("--cost-per-hour", type=float, metavar="PRICE", help="of the whole cluster")
+        if name in ("plan", "evaluate"):
             command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
         _add_debug(command)
     text = "draw clips and do a whole run on them: no data, weights or GPU needed"
@@ -145,6 +152,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return run_weights(options)
     if options.command == "evaluate" and (options.scores or options.labels):
         return _evaluate_files(options)
+    if options.command == "plan":
+        return _work_with_config(partial(_plan, options), options)
     retry_dead = getattr(options, "retry_dead", False)
     return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
 
@@ -158,11 +167,22 @@ def _work_with_config(
         command = getattr(options, "command", "the script")
         wanted = "--config FILE" + (", or --scores FILE --labels FILE" if command == "evaluate" else "")
         raise UserError(f"{command} needs {wanted}")
-    if getattr(options, "json", None):
+    if getattr(options, "json", None) and getattr(options, "command", None) == "evaluate":
         raise UserError("--json goes with --scores and --labels; a run's figures are in <output>/results.json")
     from raypipe.config import load_config
 
     return work((load or load_config)(options.config, options.overrides))
+
+
+def _plan(options: argparse.Namespace, config: "RunConfig") -> int:
+    from raypipe.evaluate import write_json
+    from raypipe.plan import plan_step
+
+    document = plan_step(
+        config, print, cluster=options.cluster, timings=options.timings, cost_per_hour=options.cost_per_hour
+    )
+    write_json(document, options.json)
+    return 0
 
 
 def _evaluate_files(options: argparse.Namespace) -> int:

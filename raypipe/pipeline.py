@@ -46,7 +46,8 @@ Step = tuple[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]]
 
 # A run that cannot write its last segment has wasted the others, so a full disk is told at the start.
 MIN_FREE_BYTES = 64 * 2**20
-TIMINGS_NAME = "timings.json"
+# Timings of the run's earlier starts, and what `raypipe plan` measured.
+TIMINGS_NAME, PLAN_NAME = "timings.json", "plan.json"
 
 
 def steps_of(config: RunConfig, folder: RunFolder) -> list[tuple[str, type, tuple[Any, ...]]]:
@@ -295,7 +296,6 @@ def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]],
     Raises UserError where the pools that the config asks for cannot be had.
     """
     steps = steps_of(config, folder)
-    timings = folder.read_json(TIMINGS_NAME) or {}
     have = ray.cluster_resources()
     # What an autoscaling cluster does not have yet, it gets for the actors that wait.
     will_have = config.ray.resources
@@ -308,9 +308,16 @@ def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]],
         num_gpus=will_have.num_gpus if will_have else have.get("GPU", 0.0),
         actors=config.ray.actors,
         sizes=config.ray.pools,
-        seconds_per_frame={name: row["seconds"] / row["frames"] for name, row in timings.items() if row["frames"]},
+        seconds_per_frame=_known_seconds(folder),
     )
     return map_rows(rows, steps, pools, folder, session, config.max_attempts)
+
+
+def _known_seconds(folder: RunFolder) -> dict[str, float]:
+    """Return the seconds per frame of the steps as far as they are known from earlier starts, or from a plan."""
+    timings = folder.read_json(TIMINGS_NAME) or {}
+    planned: dict[str, float] = (folder.read_json(PLAN_NAME) or {}).get("seconds_per_frame", {})
+    return planned | {name: row["seconds"] / row["frames"] for name, row in timings.items() if row["frames"]}
 
 
 def map_rows(

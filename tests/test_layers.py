@@ -41,6 +41,7 @@ LAYERS = [
     },
     {
         "workflow",
+        "plan",
         "demo",
         "weights",
         "weights_yolo",
@@ -60,6 +61,7 @@ KNOW_RAY = {
     "cluster",
     "label_vqa",
     "pipeline",
+    "plan",
     "score",
     "train",
     "train_group",
