@@ -22,6 +22,7 @@ import itertools
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -34,7 +35,6 @@ from typing import Any
 
 import numpy as np
 
-from jobs.bench_extract import QUICK, Sizes, measure, write_clips
 from raypipe.ops.segments import plan_segments
 from raypipe.pools import Pool, plan_pools
 from raypipe.storage import RunFolder, new_session
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if row.get("projected"):
             print(f"projection: {row['gpus']} GPUs, {row['drivers']} drivers: efficiency {row['efficiency']:.2f}")
     if not arguments.no_real:
-        rows += real_rows(QUICK if arguments.quick else Sizes(), arguments.repeats)
+        rows += real_rows(arguments.repeats, is_quick=arguments.quick)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
     return 0
@@ -305,11 +305,13 @@ def projected(gpus: int, drivers: int, largest: dict[str, Any], tasks_per_second
     return {"gpus": gpus, "efficiency": efficiency, "projected": True, "drivers": drivers}
 
 
-def real_rows(sizes: Sizes, repeats: int) -> list[dict[str, Any]]:
+def real_rows(repeats: int, *, is_quick: bool) -> list[dict[str, Any]]:
     """Extract generated clips with one and with two real cores; the medians of their times, and the speed-up."""
+    from jobs.bench_extract import QUICK, Sizes, measure, write_clips
+
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as directory:
-        root = str(write_clips(Path(directory) / "clips", sizes))
+        root = str(write_clips(Path(directory) / "clips", QUICK if is_quick else Sizes()))
         seconds: dict[int, list[float]] = {1: [], 2: []}
         others: dict[int, list[float]] = {1: [], 2: []}
         # In turn, so that a change of the machine's other work meets both.
@@ -343,7 +345,8 @@ def line_of(figures: Figures) -> str:
 
 
 if __name__ == "__main__":
-    # By its name: what a script calls its own classes, an actor would look for in Ray's script.
+    # By its full name, as a script too: by it the actors find the classes above.
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     from jobs.bench_scale import main as run_main
 
     raise SystemExit(run_main())
