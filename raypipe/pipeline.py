@@ -31,7 +31,7 @@ from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
 from raypipe.model_folders import models_of
-from raypipe.pools import TASKS_IN_FLIGHT, Pool, plan_pools
+from raypipe.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
@@ -330,16 +330,18 @@ def map_rows(
 ) -> Any:
     """Return the lazy Ray dataset in which every row passes the steps, each pool's in one of its actors."""
     named = {step[0]: step for step in steps}
+    lengths = [len(row["frame_indices"]) for row in rows]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for position, pool in enumerate(pools):
         stage = type("_".join(pool.steps), (RunSteps,), {})
         group = [named[name] for name in pool.steps]
+        in_flight = tasks_in_flight(lengths, pool.size)
         dataset = dataset.map(
             stage,
             fn_constructor_args=(group, folder, session, max_attempts, position),
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
-            compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=TASKS_IN_FLIGHT),
+            compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=in_flight),
         )
     return dataset
 

@@ -12,7 +12,7 @@ from raypipe.ops.sizing import split_cores
 GPU_TENTHS = {"detect": 2, "encode": 6, "caption": 2, "label": 10}
 # Where there is no GPU the share of a CPU is all that an actor holds; this much is left for Ray's own tasks.
 CPU_FRACTION = 0.95
-# Rows that an actor has: the one it works on, and the next, so that it need not wait for the driver between two.
+# Rows that an actor has at most: the one it works on, and the next.
 TASKS_IN_FLIGHT = 2
 
 
@@ -78,6 +78,16 @@ def plan_pools(
     ]
     _require_fit(pools, set(chosen), num_cpus, num_gpus)
     return pools
+
+
+def tasks_in_flight(row_lengths: Sequence[int], num_actors: int) -> int:
+    """Return how many rows each of `num_actors` may have at once.
+
+    With the next row at hand an actor need not wait for the driver between two. But behind a long row another waits
+    while actors are idle: so only where the two longest together are no more than an actor's share of all.
+    """
+    longest = sum(sorted(row_lengths)[-2:])
+    return TASKS_IN_FLIGHT if longest * num_actors <= sum(row_lengths) else 1
 
 
 def _groups(steps: Sequence[str], on_gpu: Sequence[str], layout: Literal["fused", "staged"]) -> list[tuple[str, ...]]:

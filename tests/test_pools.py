@@ -1,7 +1,7 @@
 import pytest
 
 from raypipe.errors import UserError
-from raypipe.pools import plan_pools
+from raypipe.pools import plan_pools, tasks_in_flight
 
 STEPS = ["decode", "motion", "detect", "pool", "encode", "caption", "attend", "commit"]
 ENCODERS = ("encode", "caption")
@@ -61,6 +61,22 @@ def test_actors_on_gpus_hold_no_cpu():
     # A CPU actor must never take the last CPU of the node whose GPU is still to be used.
     _, pools = plan("fused", cpus=4.0, gpus=4.0)
     assert [(pool.size, pool.num_cpus) for pool in pools] == [(4, round(4 * 0.95 / 8, 3)), (4, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "actors", "expected"),
+    [
+        ([5] * 40, 8, 2),
+        # Two of 5 are just an actor's share of 80 / 8.
+        ([5] * 16, 8, 2),
+        ([5] * 15, 8, 1),
+        # Whole videos, one of which is as long as all the others: nothing may wait behind it.
+        ([100, *[10] * 10], 4, 1),
+        ([3], 1, 2),
+    ],
+)
+def test_nothing_waits_behind_a_long_row(lengths, actors, expected):
+    assert tasks_in_flight(lengths, actors) == expected
 
 
 SECONDS = dict.fromkeys(STEPS, 0.001) | {"decode": 0.002, "motion": 0.004}
