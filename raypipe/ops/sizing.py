@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# One driver starts about this many tasks a second (measured by jobs/bench_scale.py), however many nodes there are.
+# One driver starts about this many tasks a second on an idle machine, however many nodes there are.
 DRIVER_TASKS_PER_SECOND = 125.0
 # Ray Data keeps its rows within this share of the object store, unless RAY_DATA_OBJECT_STORE_MEMORY_LIMIT_FRACTION
 # says otherwise.
