@@ -49,6 +49,7 @@ COMMANDS = {
     "extract": "compute the features of all videos that lack them",
     "train": "train the model of normal behaviour on the train split",
     "score": "score every frame of the test split",
+    "plan": "tell how long `extract` will take on a cluster, with which actors, and what limits it",
     "evaluate": "compare scores with labels: a run's, or those of any method (--scores)",
 }
 
@@ -67,6 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
         if name == "evaluate":
             add_evaluate_options(command)
+        if name == "plan":
+            command.add_argument("--cluster", metavar="SPEC", help="as 8xH100,128cpu; by default what there is")
+            times = "results.json or timings.json of a run; by default some segments are measured"
+            command.add_argument("--timings", type=Path, metavar="FILE", help=times)
+            command.add_argument("--cost-per-hour", type=float, metavar="PRICE", help="of the whole cluster")
+            command.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
         _add_debug(command)
     _add_ablate(commands)
     _add_export(commands)
@@ -201,6 +208,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return _work_with_config(partial(_export, options), options)
     if options.command == "evaluate" and is_of_scores(options):
         return evaluate_scores(options)
+    if options.command == "plan":
+        return _work_with_config(partial(_plan, options), options)
     retry_dead = getattr(options, "retry_dead", False)
     return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
 
@@ -216,6 +225,17 @@ def _work_with_config(
     from raypipe.config import load_config
 
     return work((load or load_config)(options.config, options.overrides))
+
+
+def _plan(options: argparse.Namespace, config: "RunConfig") -> int:
+    from raypipe.plan import plan_step
+    from raypipe.results import write_json
+
+    document = plan_step(
+        config, print, cluster=options.cluster, timings=options.timings, cost_per_hour=options.cost_per_hour
+    )
+    write_json(document, options.json)
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

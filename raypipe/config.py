@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from raypipe.config_file import absolute, digest, local_folder, read_document, v
 from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
+from raypipe.ops.sizing import Resources, parse_cluster
 from raypipe.schema import SPATIAL
 from raypipe.score import ScoreConfig
 from raypipe.stages.decode import DecodeConfig
@@ -116,6 +117,20 @@ class RayConfig(BaseModel):
     num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
     object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
     actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="actors of the pools of the named steps")
+    cluster: str | None = Field(None, description="what an autoscaling cluster grows to, as 8xH100,128cpu")
+
+    @field_validator("cluster")
+    @classmethod
+    def _cluster_is_one(cls, cluster: str | None) -> str | None:
+        if cluster is not None:
+            parse_cluster(cluster)
+        return cluster
+
+    @property
+    def resources(self) -> Resources | None:
+        """What an autoscaling cluster will have; None where what is there counts."""
+        return parse_cluster(self.cluster) if self.cluster is not None else None
 
 
 class RunConfig(BaseModel):

@@ -32,13 +32,14 @@ from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
 from raypipe.model_folders import models_of
-from raypipe.pools import plan_pools
+from raypipe.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.progress import progress
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
 from raypipe.stages.detect import DetectObjects, require_weights
 from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
+from raypipe.timings import TIMINGS_NAME
 from raypipe.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ Step = tuple[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]]
 
 # A run that cannot write its last segment has wasted the others, so a full disk is told at the start.
 MIN_FREE_BYTES = 64 * 2**20
+# What `raypipe plan` measured.
+PLAN_NAME = "plan.json"
 
 
 def steps_of(config: RunConfig, folder: RunFolder) -> list[tuple[str, type, tuple[Any, ...]]]:
@@ -290,28 +293,57 @@ def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], resul
 
 
 def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], session: str) -> Any:
-    """Return the lazy Ray dataset that processes planned rows; its rows say what became of each segment."""
-    steps = {step[0]: step for step in steps_of(config, folder)}
+    """Return the lazy Ray dataset that processes planned rows; its rows say what became of each segment.
+
+    Raises UserError where the pools that the config asks for cannot be had.
+    """
+    steps = steps_of(config, folder)
     have = ray.cluster_resources()
+    # What an autoscaling cluster does not have yet, it gets for the actors that wait.
+    will_have = config.ray.resources
     pools = plan_pools(
-        list(steps),
+        [name for name, _, _ in steps],
         gpu_steps_of(config),
         config.layout,
         num_rows=len(rows),
-        num_cpus=have.get("CPU", 1.0),
-        num_gpus=have.get("GPU", 0.0),
+        num_cpus=will_have.num_cpus if will_have else have.get("CPU", 1.0),
+        num_gpus=will_have.num_gpus if will_have else have.get("GPU", 0.0),
         actors=config.ray.actors,
+        sizes=config.ray.pools,
+        seconds_per_frame=_known_seconds(folder),
     )
+    return map_rows(rows, steps, pools, folder, session, config.max_attempts)
+
+
+def _known_seconds(folder: RunFolder) -> dict[str, float]:
+    """Return the seconds per frame of the steps as far as they are known from earlier starts, or from a plan."""
+    timings = folder.read_json(TIMINGS_NAME) or {}
+    planned: dict[str, float] = (folder.read_json(PLAN_NAME) or {}).get("seconds_per_frame", {})
+    return planned | {name: row["seconds"] / row["frames"] for name, row in timings.items() if row["frames"]}
+
+
+def map_rows(
+    rows: list[dict[str, Any]],
+    steps: Sequence[tuple[str, type, tuple[Any, ...]]],
+    pools: Sequence[Pool],
+    folder: RunFolder,
+    session: str,
+    max_attempts: int,
+) -> Any:
+    """Return the lazy Ray dataset in which every row passes the steps, each pool's in one of its actors."""
+    named = {step[0]: step for step in steps}
+    lengths = [row["num_sampled"] for row in rows]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for position, pool in enumerate(pools):
         stage = type("_".join(pool.steps), (RunSteps,), {})
-        group = [steps[name] for name in pool.steps]
+        group = [named[name] for name in pool.steps]
+        in_flight = tasks_in_flight(lengths, pool.size)
         dataset = dataset.map(
             stage,
-            fn_constructor_args=(group, folder, session, config.max_attempts, position),
+            fn_constructor_args=(group, folder, session, max_attempts, position),
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
-            compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=in_flight),
         )
     return dataset
 

@@ -1,14 +1,19 @@
 """How many actors each group of steps gets, and what each of them holds of CPUs and GPUs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from raypipe.errors import UserError
+from raypipe.ops.sizing import split_cores
 
 # What each step takes of a GPU where all have pools of their own, in tenths: the ViT needs most (Table 6). Labelling
 # is a job of its own.
 GPU_TENTHS = {"detect": 2, "encode": 6, "caption": 2, "label": 10}
 # Where there is no GPU the share of a CPU is all that an actor holds; this much is left for Ray's own tasks.
 CPU_FRACTION = 0.95
+# Rows that an actor has at most: the one it works on, and the next.
+TASKS_IN_FLIGHT = 2
 
 
 @dataclass(frozen=True)
@@ -30,34 +35,90 @@ def plan_pools(
     num_cpus: float,
     num_gpus: float,
     actors: int | None,
+    sizes: Mapping[str, int] | None = None,
+    seconds_per_frame: Mapping[str, float] | None = None,
 ) -> list[Pool]:
     """Return the pools of an extraction of `num_rows` segments, in the order of the steps.
 
     Without GPUs (or steps that use one), `fused` puts all steps of a row into one actor and `staged` gives every step
     a pool, of `actors` each (one a CPU by default). With GPUs, `fused` puts the steps from the first that uses one into
     one actor a GPU, and those before it into CPU actors; `staged` gives every GPU step one actor a GPU, which holds its
-    share of it. The pools of a run hold what they hold until its end, so the sum of CPUs always fits.
+    share of it. Where `seconds_per_frame` of the steps is known, the CPU pools of `staged` get cores by their need.
+    `sizes` sets the pools of the steps that it names.
+
+    The pools of a run hold what they hold until its end, so their sum always fits: the CPUs are shared among all
+    actors. Those on a GPU hold none of them, so that no CPU actor can keep them from their GPU, but are counted.
+    Raises UserError where `sizes` cannot be had.
     """
     on_gpu = [name for name in steps if name in gpu_steps] if num_gpus >= 1 else []
-    if layout == "staged":
-        groups = [[name] for name in steps]
-    elif on_gpu:
-        first = list(steps).index(on_gpu[0])
-        groups = [group for group in (list(steps[:first]), list(steps[first:])) if group]
-    else:
-        groups = [list(steps)]
+    groups = _groups(steps, on_gpu, layout)
     uses_gpu = [any(name in on_gpu for name in group) for group in groups]
+    chosen = _chosen(groups, sizes or {})
+    cpu_groups = [group for group, gpu in zip(groups, uses_gpu, strict=True) if not gpu]
+    num_cores = int(num_cpus) - (int(num_gpus) if on_gpu else 0)
+    needs = [sum((seconds_per_frame or {}).get(name, 0.0) for name in group) for group in cpu_groups]
+    cpu_sizes = [actors or max(1, int(num_cpus))] * len(cpu_groups)
+    if len(cpu_groups) > 1 and not actors and all(needs) and num_cores >= len(cpu_groups):
+        cpu_sizes = split_cores(needs, num_cores)
+    by_need = iter(cpu_sizes)
+    planned = [
+        chosen.get(group) or min(int(num_gpus) if gpu else next_size, num_rows)
+        for group, gpu in zip(groups, uses_gpu, strict=True)
+        for next_size in [0 if gpu else next(by_need)]
+    ]
     tenths = sum(GPU_TENTHS[name] for name in on_gpu)
-    cpu_actors = min(actors or max(1, int(num_cpus)), num_rows)
-    gpu_actors = min(int(num_gpus), num_rows)
-    total = sum(gpu_actors if gpu else cpu_actors for gpu in uses_gpu)
-    share = round(min(1.0, num_cpus * CPU_FRACTION / total), 3)
-    return [
-        Pool(
-            tuple(group),
-            gpu_actors if gpu else cpu_actors,
-            share,
-            (1.0 if layout == "fused" else sum(GPU_TENTHS.get(name, 0) for name in group) / tenths) if gpu else 0.0,
-        )
+    share = round(min(1.0, num_cpus * CPU_FRACTION / sum(planned)), 3)
+    gpu_shares = [
+        (1.0 if layout == "fused" else sum(GPU_TENTHS.get(name, 0) for name in group) / tenths) if gpu else 0.0
         for group, gpu in zip(groups, uses_gpu, strict=True)
     ]
+    pools = [
+        Pool(group, size, 0.0 if gpu else share, gpu_share)
+        for group, size, gpu, gpu_share in zip(groups, planned, uses_gpu, gpu_shares, strict=True)
+    ]
+    _require_fit(pools, set(chosen), num_cpus, num_gpus)
+    return pools
+
+
+def tasks_in_flight(row_lengths: Sequence[int], num_actors: int) -> int:
+    """Return how many rows each of `num_actors` may have at once.
+
+    With the next row at hand an actor need not wait for the driver between two. But behind a long row another waits
+    while actors are idle: so only where the two longest together are no more than an actor's share of all.
+    """
+    longest = sum(sorted(row_lengths)[-2:])
+    return TASKS_IN_FLIGHT if longest * num_actors <= sum(row_lengths) else 1
+
+
+def _groups(steps: Sequence[str], on_gpu: Sequence[str], layout: Literal["fused", "staged"]) -> list[tuple[str, ...]]:
+    """Return which consecutive steps share a pool."""
+    if layout == "staged":
+        return [(name,) for name in steps]
+    first = list(steps).index(on_gpu[0]) if on_gpu else 0
+    return [group for group in (tuple(steps[:first]), tuple(steps[first:])) if group]
+
+
+def _chosen(groups: Sequence[tuple[str, ...]], sizes: Mapping[str, int]) -> dict[tuple[str, ...], int]:
+    """Return the sizes that the user set, by the pool's steps. Raises UserError where a name says nothing, or two do"""
+    chosen: dict[tuple[str, ...], int] = {}
+    pools = ", ".join("-".join(group) for group in groups)
+    for name, size in sizes.items():
+        group = next((group for group in groups if name in group), None)
+        if group is None:
+            raise UserError(f"ray.pools: {name} is no step of this run; its pools are {pools}")
+        if chosen.setdefault(group, size) != size:
+            raise UserError(f"ray.pools: {name} shares a pool with others of another size; the pools are {pools}")
+    return chosen
+
+
+def _require_fit(pools: Sequence[Pool], chosen: set[tuple[str, ...]], num_cpus: float, num_gpus: float) -> None:
+    """Raise UserError where pools that the user set hold more than there is."""
+    needed = sum(pool.size * pool.num_gpus for pool in pools)
+    cpu_actors = sum(pool.size for pool in pools if pool.steps in chosen and not pool.num_gpus)
+    figures = ", ".join(f"{'-'.join(pool.steps)} {pool.size}" for pool in pools)
+    if needed > num_gpus + 1e-9:
+        raise UserError(f"ray.pools: the pools ({figures}) need {needed:g} GPUs, {num_gpus:g} are there")
+    if cpu_actors > num_cpus:
+        raise UserError(
+            f"ray.pools: {cpu_actors} actors on CPUs are asked for ({figures}), {num_cpus:g} CPUs are there"
+        )

@@ -8,6 +8,7 @@ from raypipe.config import load_config, parse_config
 from raypipe.config_file import absolute, digest
 from raypipe.errors import UserError
 from raypipe.label_vqa import load_label_config
+from raypipe.ops.sizing import Resources
 from raypipe.train_itam import load_itam_config
 from raypipe.train_smm import load_smm_config
 
@@ -336,3 +337,21 @@ def test_features_depend_on_the_frame_rate_itself_and_not_on_which_videos_are_li
     assert keys(frames_fps=30.0) != plain
     assert keys(name="xd_violence")["dataset.frames_fps"] == 24.0
     assert keys(name="xd_violence", abnormal_training=True) == keys(name="xd_violence")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ray.cluster=8 H100", "8 H100' is no cluster; write it as 8xH100,128cpu"),
+        ("ray.pools={decode: 0}", "ray.pools.decode"),
+    ],
+)
+def test_clusters_and_pools_are_checked(override, message):
+    with pytest.raises(UserError, match=message):
+        load_config(JOBS / "ped2_motion.yaml", [override])
+
+
+def test_a_cluster_that_will_be_there():
+    config = load_config(JOBS / "ped2_motion.yaml", ["ray.cluster=8xH100,128cpu"])
+    assert config.ray.resources == Resources(128, 8, "H100")
+    assert load_config(JOBS / "ped2_motion.yaml").ray.resources is None

@@ -1,14 +1,25 @@
 import pytest
 
-from raypipe.pools import plan_pools
+from raypipe.errors import UserError
+from raypipe.pools import plan_pools, tasks_in_flight
 
 STEPS = ["decode", "motion", "detect", "pool", "encode", "caption", "attend", "commit"]
 ENCODERS = ("encode", "caption")
 ALL = ("detect", "encode", "caption")
 
 
-def plan(layout, gpu_steps=ENCODERS, *, rows=100, cpus=16.0, gpus=0.0, actors=None):
-    pools = plan_pools(STEPS, gpu_steps, layout, num_rows=rows, num_cpus=cpus, num_gpus=gpus, actors=actors)
+def plan(layout, gpu_steps=ENCODERS, *, rows=100, cpus=16.0, gpus=0.0, actors=None, sizes=None, seconds=None):
+    pools = plan_pools(
+        STEPS,
+        gpu_steps,
+        layout,
+        num_rows=rows,
+        num_cpus=cpus,
+        num_gpus=gpus,
+        actors=actors,
+        sizes=sizes,
+        seconds_per_frame=seconds,
+    )
     assert [step for pool in pools for step in pool.steps] == STEPS
     assert sum(pool.size * pool.num_cpus for pool in pools) <= cpus
     return [(len(pool.steps), pool.size, pool.num_gpus) for pool in pools], pools
@@ -44,3 +55,60 @@ def test_staged_with_gpus_shares_each_of_them():
 def test_a_small_machine_shares_its_cpus():
     _, pools = plan("staged", cpus=2.0)
     assert {pool.num_cpus for pool in pools} == {round(2 * 0.95 / 16, 3)}
+
+
+def test_actors_on_gpus_hold_no_cpu():
+    # A CPU actor must never take the last CPU of the node whose GPU is still to be used.
+    _, pools = plan("fused", cpus=4.0, gpus=4.0)
+    assert [(pool.size, pool.num_cpus) for pool in pools] == [(4, round(4 * 0.95 / 8, 3)), (4, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "actors", "expected"),
+    [
+        ([5] * 40, 8, 2),
+        # Two of 5 are just an actor's share of 80 / 8.
+        ([5] * 16, 8, 2),
+        ([5] * 15, 8, 1),
+        # Whole videos, one of which is as long as all the others: nothing may wait behind it.
+        ([100, *[10] * 10], 4, 1),
+        ([3], 1, 2),
+    ],
+)
+def test_nothing_waits_behind_a_long_row(lengths, actors, expected):
+    assert tasks_in_flight(lengths, actors) == expected
+
+
+SECONDS = dict.fromkeys(STEPS, 0.001) | {"decode": 0.002, "motion": 0.004}
+
+
+def test_staged_pools_get_cores_by_need():
+    # 18 CPUs less one for each of 2 GPUs: 16. One each, then three more to motion (4/4) and one to decode (2/2), by
+    # which all need 1 ms, then one more to each of the six.
+    _, pools = plan("staged", ENCODERS, cpus=18.0, gpus=2.0, seconds=SECONDS)
+    assert [pool.size for pool in pools] == [3, 5, 2, 2, 2, 2, 2, 2]
+    # What a step needs is not known: one actor a CPU of each, as without timings.
+    unknown = {name: value for name, value in SECONDS.items() if name != "pool"}
+    assert plan("staged", cpus=18.0, gpus=2.0, seconds=unknown) == plan("staged", cpus=18.0, gpus=2.0)
+    # Fewer cores than pools: likewise.
+    assert plan("staged", cpus=4.0, seconds=SECONDS) == plan("staged", cpus=4.0)
+
+
+def test_a_pool_can_be_set_by_any_of_its_steps():
+    assert plan("fused", gpus=2.0, sizes={"motion": 5})[0] == [(4, 5, 0), (4, 2, 1)]
+    assert plan("fused", gpus=2.0, sizes={"caption": 1, "decode": 3})[0] == [(4, 3, 0), (4, 1, 1)]
+    assert [size for _, size, _ in plan("staged", gpus=2.0, sizes={"decode": 3})[0]] == [3, 16, 16, 16, 2, 2, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"encode": 3}, r"decode-motion-detect-pool 16, encode-caption-attend-commit 3\) need 3 GPUs, 2 are there"),
+        ({"decode": 17}, r"17 actors on CPUs are asked for .*, 16 CPUs are there"),
+        ({"decodes": 1}, r"decodes is no step .* decode-motion-detect-pool, encode-caption-attend-commit"),
+        ({"decode": 1, "motion": 2}, r"motion shares a pool"),
+    ],
+)
+def test_pools_that_cannot_be_had_are_refused(sizes, message):
+    with pytest.raises(UserError, match=message):
+        plan("fused", gpus=2.0, sizes=sizes)
