@@ -55,8 +55,9 @@ def evaluate_scores(options: argparse.Namespace) -> int:
         raise UserError(f"--fps: {options.fps} is not a frame rate")
     from raypipe.benchmarks import benchmark_of
     from raypipe.features import serialise_table
-    from raypipe.results import metric_table, per_video_table, results_document, write_bytes, write_json
+    from raypipe.results import metric_table, per_video_table, results_document, write_json
     from raypipe.results_page import results_page
+    from raypipe.storage import write_file
     from raypipe.versions import versions
 
     found = _evaluate(options)
@@ -73,8 +74,8 @@ def evaluate_scores(options: argparse.Namespace) -> int:
             found.evaluation, title=f"Results of {options.scores.name}", dataset=benchmark or "", remarks=remarks
         )
         write_json(document, options.out / "results.json")
-        write_bytes(options.out / "results.parquet", serialise_table(per_video_table(found.evaluation)))
-        write_bytes(options.out / "results.md", page.encode())
+        write_file(options.out / "results.parquet", serialise_table(per_video_table(found.evaluation)))
+        write_file(options.out / "results.md", page.encode())
         print(f"\nresults: {options.out}/results.json, results.parquet, results.md")
     return 0
 

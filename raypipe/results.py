@@ -1,9 +1,7 @@
 """What an evaluation is written as: a table for the screen, results.json, a row per video."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from raypipe.alarms import AlarmReport
-from raypipe.errors import UserError
 from raypipe.evaluate import AlignmentNote, Evaluation
 from raypipe.ops.bootstrap import Metric
 from raypipe.ops.metrics import Curve
+from raypipe.storage import write_file
 
 PER_VIDEO = pa.schema(
     [
@@ -196,17 +194,4 @@ def write_json(document: Mapping[str, Any], path: Path | None) -> None:
     Raises UserError where the place cannot be written.
     """
     if path is not None:
-        write_bytes(path, (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a local file, whole or not at all. Raises UserError where the place cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        write_file(path, (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
