@@ -57,7 +57,7 @@ class OperatingPoint:
     num_detected: int
     num_missed: int
     sensitivity: Metric
-    mean_delay_seconds: float | None
+    mean_delay_seconds: Metric
     median_delay_seconds: float | None
     alarmed_share: float | None
 
@@ -195,7 +195,7 @@ def _point(
         num_detected=len(delays),
         num_missed=int(counts.num_events.sum()) - len(delays),
         sensitivity=ratio_metric(counts.num_detected, counts.num_events, draws),
-        mean_delay_seconds=float(delays.mean()) if delays.size else None,
+        mean_delay_seconds=ratio_metric(counts.total_delay_seconds, counts.num_detected, draws),
         median_delay_seconds=float(np.median(delays)) if delays.size else None,
         alarmed_share=float(counts.alarmed_normal_seconds.sum()) / total if total else None,
     )

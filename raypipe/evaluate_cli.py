@@ -66,7 +66,8 @@ def evaluate_scores(options: argparse.Namespace) -> int:
     for remark in remarks:
         print(remark)
     document = results_document(found.evaluation, versions=versions())
-    document["evaluation"] |= {"missing_videos": list(found.missing)}
+    document["evaluation"] |= {"missing_videos": list(found.missing), "num_other_videos": found.num_other_videos}
+    document["labels"] = {"notes": list(found.notes)}
     write_json(document, options.json)
     if options.out:
         benchmark = benchmark_of(options.dataset, options.root) if options.dataset else None

@@ -77,9 +77,10 @@ def evaluate_dataset(
 ) -> FileEvaluation:
     """Return the figures of frame scores of a data set's test videos against its labels.
 
-    Scores of one array are those of the test videos in the order of their ids, one after another; their lengths are
-    read from `lengths` (CSV: video,num_frames), or found by opening the videos. Scores of other splits are left
-    out. Raises UserError as `evaluate_labelled` does, and where lengths do not add up to the scores.
+    Scores of one array are those of one video after another: of the rows of `lengths` (CSV: video,num_frames), or of
+    the test videos in the order of their ids, which are then opened to find their lengths. Scores that name their
+    videos are compared with the lengths where these are given or the labels know them. Scores of other splits are
+    left out. Raises UserError as `evaluate_labelled` does, and where lengths do not add up to the scores.
     """
     given = _read_scores(scores)
     listing = read_dataset(dataset)
@@ -88,28 +89,44 @@ def evaluate_dataset(
     test = {video.video_id: video for video in sorted(listing.videos, key=lambda video: video.video_id)}
     others = {name for name, video in test.items() if video.split != "test"}
     test = {name: video for name, video in test.items() if name not in others}
-    if not isinstance(given, ScoreTable):
-        table = _cut_by_lengths(scores, given, dataset, test, lengths)
-    elif lengths is None:
+    known_lengths = {} if lengths is None else _read_lengths(lengths)
+    notes = [*((f"labels: {listing.label_source}",) if listing.label_source else ()), *listing.notes]
+    if isinstance(given, ScoreTable):
         table = given
+        unsure = [
+            name for name in table.scores if name in test and name not in {**known_lengths, **listing.label_frames}
+        ]
+        if unsure:
+            notes.append(
+                f"lengths of {len(unsure):,} videos are not known: their labels were taken to be as long as their "
+                f"scores (give --lengths to compare): {some(sorted(unsure))}"
+            )
+    elif lengths is not None:
+        table = _cut(given, _adding_up(scores, len(given), known_lengths, f"by {lengths}"))
     else:
-        raise UserError(f"--lengths: {scores} names its videos and frames, and needs no lengths")
+        found, rates = _probed_lengths(scores, dataset, test, fps)
+        table = _cut(given, _adding_up(scores, len(given), found, "as they decode"), rates)
+        known_lengths = found
+        if len(found) > 1:
+            notes.append(f"scores were cut in the order of sorted ids: first {min(found)}, last {max(found)}")
     scored_others = others & set(table.scores)
     table = ScoreTable({name: score for name, score in table.scores.items() if name not in others}, table.fps)
     missing = _require_videos(scores, table, list(test), f"the test split of {dataset.root}", is_partial=is_partial)
     videos = []
     for name, video in test.items():
         if name in table.scores:
-            known = dataset.frame_rate() if video.is_frames else fps
-            videos.append(_labelled(video, table.scores[name], listing, table.fps.get(name, known)))
+            rate = fps or (dataset.frame_rate() if video.is_frames else None)
+            length = known_lengths.get(name, len(table.scores[name]))
+            videos.append(_labelled(video, table.scores[name], listing, length, table.fps.get(name, rate)))
     evaluation = evaluate_videos(videos, config, seed=seed)
-    source = (f"labels: {listing.label_source}",) if listing.label_source else ()
-    return FileEvaluation(evaluation, missing, len(scored_others), (*source, *listing.notes))
+    return FileEvaluation(evaluation, missing, len(scored_others), notes)
 
 
-def _labelled(video: Video, score: NDArray[np.float64], listing: Listing, fps: float | None) -> VideoScores:
+def _labelled(
+    video: Video, score: NDArray[np.float64], listing: Listing, length: int, fps: float | None
+) -> VideoScores:
     name = video.video_id
-    num_labelled = listing.label_frames.get(name, len(score))
+    num_labelled = listing.label_frames.get(name, length)
     try:
         label, num_cut = align_labels((listing.labels or {}).get(name, []), num_labelled)
     except AnnotationError as error:
@@ -133,34 +150,22 @@ def _cut(
     return ScoreTable(dict(zip(lengths, parts, strict=True)), fps or {})
 
 
-def _cut_by_lengths(
-    scores: Path, score_N: NDArray[np.float64], dataset: DatasetConfig, test: Mapping[str, Video], lengths: Path | None
-) -> ScoreTable:
-    fps: dict[str, float] = {}
-    if lengths is not None:
-        known = _read_lengths(lengths)
-        without = [name for name in test if name not in known]
-        if without:
-            raise UserError(f"{lengths}: {len(without)} test videos have no length, the first: {without[0]}")
-        found = {name: known[name] for name in test}
-    else:
-        found, fps = _probed_lengths(scores, dataset, test)
-    total = sum(found.values())
-    if total != len(score_N):
-        how = f"by {lengths}" if lengths else "as they decode"
+def _adding_up(scores: Path, num_scores: int, lengths: dict[str, int], how: str) -> dict[str, int]:
+    total = sum(lengths.values())
+    if total != num_scores:
         raise UserError(
-            f"{scores} has {len(score_N):,} scores, but the {len(test):,} test videos have {total:,} frames {how}. "
-            "Scores must follow one another in the order of sorted video ids; give their lengths by --lengths "
-            "(video,num_frames), or scores with a video and a frame each (CSV: video,frame,score)"
+            f"{scores} has {num_scores:,} scores, but the {len(lengths):,} videos have {total:,} frames {how}. "
+            "Scores must follow one another in the order of sorted video ids; give their order and lengths by "
+            "--lengths (video,num_frames), or scores with a video and a frame each (CSV: video,frame,score)"
         )
-    return _cut(score_N, found, fps)
+    return lengths
 
 
 def _probed_lengths(
-    scores: Path, dataset: DatasetConfig, test: Mapping[str, Video]
+    scores: Path, dataset: DatasetConfig, test: Mapping[str, Video], fps: float | None
 ) -> tuple[dict[str, int], dict[str, float]]:
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE) as pool:
-        entries = list(pool.map(lambda video: probe(video, dataset.frame_rate()), test.values()))
+        entries = list(pool.map(lambda video: probe(video, fps or dataset.frame_rate()), test.values()))
     for entry in entries:
         if entry.failure is not None:
             raise UserError(

@@ -63,7 +63,7 @@ def _alarms(alarms: AlarmReport) -> list[str]:
             "none" if point.threshold is None else f"{point.threshold:.6g}",
             figure(point.false_alarms_per_hour, 2),
             f"{point.num_detected:,} of {alarms.num_events:,}: {figure(point.sensitivity, 2)}",
-            _seconds(point.mean_delay_seconds),
+            "-" if point.mean_delay_seconds.value is None else f"{figure(point.mean_delay_seconds, 1)} s",
             _seconds(point.median_delay_seconds),
             "-" if point.alarmed_share is None else f"{point.alarmed_share:.2%}",
         ]

@@ -40,7 +40,7 @@ def test_the_point_of_a_rate(rate, threshold, num_false, num_detected, mean_dela
     point = result.points[RATES.index(rate)]
     assert point.rule == f"at most {rate:g} false alarms per hour"
     assert (point.threshold, point.num_false_alarms, point.num_detected) == (threshold, num_false, num_detected)
-    assert (point.num_missed, point.mean_delay_seconds) == (2 - num_detected, mean_delay)
+    assert (point.num_missed, point.mean_delay_seconds.value) == (2 - num_detected, mean_delay)
     assert point.sensitivity.value == num_detected / 2
     assert point.false_alarms_per_hour.value == pytest.approx(num_false / (7220 / 3600))
     assert point.alarmed_share == pytest.approx(num_false / 7220)
@@ -62,7 +62,7 @@ def test_seconds_depend_on_the_frame_rate():
     assert fast.normal_hours == slow.normal_hours / 2
     # Half the time allows one false alarm: the threshold rises above 4, and the event of 3.5 is missed.
     point = fast.points[RATES.index(1.0)]
-    assert (point.num_false_alarms, point.num_missed, point.mean_delay_seconds) == (1, 1, 1.0)
+    assert (point.num_false_alarms, point.num_missed, point.mean_delay_seconds.value) == (1, 1, 1.0)
 
 
 def test_alarms_a_gap_apart_are_one():
@@ -91,7 +91,7 @@ def test_where_even_the_highest_score_is_false_nothing_is_alarmed():
     result = report([[0, 9, 0, 5]], [[0, 0, 0, 1]])
     point = result.points[0]
     assert (point.threshold, point.num_false_alarms, point.num_missed) == (None, 0, 1)
-    assert (point.mean_delay_seconds, point.median_delay_seconds, point.alarmed_share) == (None, None, 0.0)
+    assert (point.mean_delay_seconds.value, point.median_delay_seconds, point.alarmed_share) == (None, None, 0.0)
 
 
 def test_events_without_a_scored_frame_are_counted_apart():

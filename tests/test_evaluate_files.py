@@ -197,17 +197,20 @@ def test_one_array_is_cut_at_the_lengths_of_the_videos(tmp_path, data):
     # Opened to find their lengths, the videos also told their frame rates.
     assert result.alarms is not None
     np.save(tmp_path / "scores.npy", score[:-1])
-    with pytest.raises(UserError, match=r"49 scores, but the 2 test videos have 50 frames as they decode.*--lengths"):
+    with pytest.raises(UserError, match=r"49 scores, but the 2 videos have 50 frames as they decode.*--lengths"):
         evaluate_dataset(tmp_path / "scores.npy", dataset(data), CONFIG, seed=0)
 
 
 def test_lengths_that_are_given_need_no_videos(tmp_path, data):
     for name in ("a", "b"):
         (data / "test" / f"{name}.mp4").write_bytes(b"no video")
-    np.save(tmp_path / "scores.npy", np.concatenate([np.arange(29) >= 15, np.arange(21) >= 10]).astype(float))
+    # In the order of the lengths, which is that of the scores.
+    np.save(tmp_path / "scores.npy", np.concatenate([np.arange(21) >= 10, np.arange(29) >= 15]).astype(float))
     lengths = tmp_path / "lengths.csv"
-    lengths.write_text("video,num_frames\ntest/b,21\ntest/a,29\nother,3\n")
+    lengths.write_text("video,num_frames\ntest/b,21\ntest/a,29\n")
     result = evaluate_dataset(tmp_path / "scores.npy", dataset(data), CONFIG, seed=0, lengths=lengths).evaluation
+    # In another order of the videos the same scores would be worth about a half.
+    assert result.metrics["micro_auc"].value > 0.95
     # One labelled frame of a is cut; that of b behind its labelled end is normal.
     assert [(v.num_frames, v.num_abnormal) for v in result.videos] == [(29, 14), (21, 10)]
     assert [(note.video_id, note.num_cut, note.num_padded) for note in result.alignment] == [("test/a", 1, 0)]
@@ -219,12 +222,14 @@ def test_lengths_that_are_given_need_no_videos(tmp_path, data):
     ("text", "message"),
     [
         ("name,frames\n", "its first line must be 'video,num_frames'"),
-        ("video,num_frames\ntest/a,30\n", "1 test videos have no length, the first: test/b"),
+        ("video,num_frames\ntest/a,30\n", "has 50 scores, but the 1 videos have 30 frames by .*lengths"),
+        ("video,num_frames\ntest/a,50\n", "1 of 2 videos of the test split .* have no scores: test/b"),
+        ("video,num_frames\ntest/a,30\ntest/c,20\n", "1 videos are not in the test split .*: test/c"),
         ("video,num_frames\ntest/a,-3\n", "lengths.csv:2: expected a video and its number of frames, not 'test/a,-3'"),
         ("video,num_frames\ntest/a,1\ntest/a,2\n", "lengths.csv:3: test/a is there twice"),
         (
             "video,num_frames\ntest/a,30\ntest/b,21\n",
-            "has 50 scores, but the 2 test videos have 51 frames by .*lengths",
+            "has 50 scores, but the 2 videos have 51 frames by .*lengths",
         ),
     ],
 )
@@ -254,9 +259,18 @@ def test_a_part_of_the_videos_is_evaluated_only_when_asked(tmp_path, data):
     assert [v.video_id for v in found.evaluation.videos] == ["test/b"]
 
 
-def test_lengths_beside_named_frames_are_refused(tmp_path, data):
-    with pytest.raises(UserError, match="names its videos and frames, and needs no lengths"):
-        evaluate(tmp_path, data, perfect_rows(), lengths=tmp_path / "lengths.csv")
+def test_lengths_of_scores_that_name_their_videos_are_held_against_them(tmp_path, data):
+    """test/a has 30 frames, of which the last 15 are abnormal, and 30 scores; here it is said to have 28, and b 25."""
+    plain = evaluate(tmp_path, data, perfect_rows())
+    assert plain.evaluation.alignment == []
+    assert any("lengths of 2 videos are not known" in note for note in plain.notes)
+    lengths = tmp_path / "lengths.csv"
+    lengths.write_text("video,num_frames\ntest/a,28\ntest/b,25\n")
+    found = evaluate(tmp_path, data, perfect_rows(), lengths=lengths)
+    notes = {note.video_id: (note.num_cut, note.num_padded) for note in found.evaluation.alignment}
+    # Two scores of a lie behind its end; five frames of b have no score.
+    assert notes == {"test/a": (2, 2), "test/b": (5, 0)}
+    assert not any("are not known" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
