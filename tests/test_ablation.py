@@ -128,6 +128,85 @@ def test_a_runs_own_config_may_be_the_base(tmp_path):
     assert {planned.config.seed for group in plan.groups for planned in group.members} == {5}
 
 
+def test_keys_of_every_variation_go_before_the_base_and_after_the_variations_own(tmp_path):
+    rows = [variation("a"), variation("b", train__num_layers=5)]
+    path = write(tmp_path, rows, train={"num_layers": 3, "epochs": 4})
+    document = yaml.safe_load(path.read_text()) | {"set": {"train.num_layers": 7}}
+    path.write_text(yaml.safe_dump(document))
+    found = [(planned.config.train.num_layers, planned.config.train.epochs) for planned in members(plan_ablation(path))]
+    assert found == [(7, 4), (5, 4)]
+    # An override that no variation would have is no override.
+    with pytest.raises(UserError, match=r"--set train.num_layers: .*ablation.yaml sets this for every variation"):
+        plan_ablation(path, ["train.epochs=5", "train.num_layers=2"])
+
+
+def members(plan):
+    return [planned for group in plan.groups for planned in group.members]
+
+
+ROW_KEYS = {
+    "features.spatial": "cross",
+    "features.motion": True,
+    "sentence.memory": "replace",
+    "encode.box_expansion": 0.5,
+    "score.model": "rm",
+    "train.num_layers": 7,
+}
+# What rows are about, by table; of all other keys above they have what stands there.
+ROW_DIFFERS = {
+    "table3": {
+        "setting-1": {"features.spatial": "backbone", "features.motion": False},
+        "setting-2": {"features.spatial": "image", "features.motion": False},
+        "setting-3": {"features.motion": False},
+        "setting-4": {"features.spatial": "text", "features.motion": False},
+        "setting-5": {"features.spatial": "image", "features.motion": False},
+        "setting-7": {"sentence.memory": "off"},
+        "setting-8": {"features.spatial": "none"},
+    },
+    "table4": {
+        "vlm-unexpanded": {"encode.box_expansion": 0.0},
+        "yolo-unexpanded": {"encode.box_expansion": 0.0},
+        "windows": {"encode.box_expansion": None},
+        "rm-5": {"train.num_layers": 5},
+        "rm-9": {"train.num_layers": 9},
+    },
+    "table5": {},
+}
+BASES = {
+    "motion alone": {},
+    "everything else": {
+        "features": {"spatial": "image", "motion": False, "keep": ["motion"]},
+        "sentence": {"memory": "append"},
+        "encode": {"box_expansion": 0.2},
+        "train": {"num_layers": 3},
+        "score": {"model": "knn"},
+    },
+}
+
+
+@pytest.fixture
+def without_weights(monkeypatch):
+    """Plans as if all weights were there, and each folder held others."""
+    monkeypatch.setattr("raypipe.ablation.require_weights", lambda detector: None)
+    monkeypatch.setattr("raypipe.ablation.models_of", lambda config: config.flat(["weights"]))
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("table", ROW_DIFFERS)
+def test_a_row_is_the_same_over_any_base(tmp_path, without_weights, table, base):
+    run = {"dataset": {"root": "data"}, "output": str(tmp_path / "out"), "detector": {"kind": "sliding_window"}}
+    run |= {"weights": {"blip2": "blip2", "smm": "smm"}} | BASES[base]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    for plan in (
+        plan_ablation(TABLES / f"{table}.yaml"),
+        plan_ablation(TABLES / f"{table}.yaml", base=tmp_path / "run.yaml"),
+    ):
+        rows = {planned.variation.name: planned.config.flat() for planned in members(plan)}
+        assert {name: {key: row[key] for key in ROW_KEYS} for name, row in rows.items()} == {
+            name: ROW_KEYS | ROW_DIFFERS[table].get(name, {}) for name in rows
+        }
+
+
 @pytest.mark.parametrize(
     ("rows", "base", "only", "message"),
     [
