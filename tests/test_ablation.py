@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ from safetensors.torch import load_file, save_file
 
 from raypipe.ablation import plan_ablation
 from raypipe.errors import UserError
+from raypipe.train_itam import load_itam_config
+from raypipe.train_smm import load_smm_config
 from tests.spatial_weights import write_weights
 
-TABLES = Path(__file__).parents[1] / "jobs" / "ablations"
+REPOSITORY = Path(__file__).parents[1]
+TABLES = REPOSITORY / "jobs" / "ablations"
 
 
 def write(tmp_path, variations, **base):
@@ -283,3 +287,51 @@ def test_the_tables_of_the_paper_are_complete(table):
     for row in document["variations"]:
         if any(key.startswith("weights.") for key in row.get("set", {})):
             assert "jobs/train_smm.py" in row["needs"]
+
+
+def trainings(table):
+    """The trainings that make the weights of each row: {row: {job: its config}}."""
+    load = {"train_itam": load_itam_config, "train_smm": load_smm_config}
+    found = {}
+    for row in yaml.safe_load((TABLES / f"{table}.yaml").read_text())["variations"]:
+        commands = re.findall(r"--config (jobs/(train_\w+)\.yaml)((?: --set [^\s,]+)*)", row.get("needs", ""))
+        found[row["name"]] = (
+            row.get("set", {}),
+            {job: load[job](REPOSITORY / path, options.split(" --set ")[1:]) for path, job, options in commands},
+        )
+    return found
+
+
+@pytest.mark.parametrize("table", ["table3", "table5"])
+def test_what_a_row_needs_is_made_where_it_looks_for_it(table):
+    for name, (keys, made) in trainings(table).items():
+        for key, job, part in (("weights.blip2", "train_itam", "blip2"), ("weights.smm", "train_smm", "smm")):
+            if key in keys:
+                assert Path(keys[key]).absolute() == Path(made[job].output) / part, name
+        if "weights.blip2" in keys:
+            assert made["train_smm"].model.blip2 == str(Path(keys["weights.blip2"]).absolute()), name
+
+
+def test_the_trainings_of_table_5_are_on_the_data_that_their_rows_say():
+    rows = trainings("table5")
+    itam = {name: made["train_itam"] for name, (_, made) in rows.items() if "train_itam" in made}
+    coco = load_smm_config(REPOSITORY / "jobs/train_smm.yaml").data
+    assert {
+        name: "coco" if config.data.annotations == coco.annotations else "crops" for name, config in itam.items()
+    } == {
+        "setting-2": "crops",
+        "setting-3": "coco",
+        "setting-4": "coco",
+        "setting-5": "coco",
+        "setting-6": "coco",
+    }
+    assert {config.data.images for name, config in itam.items() if name != "setting-2"} == {coco.images}
+    assert [config.model.structure for config in itam.values()] == [None, "str2", "str3", None, None]
+    assert [config.model.num_query for config in itam.values()] == [None, None, None, 64, 128]
+    # Only the first has labels.
+    labels = {name: made["train_smm"].targets.labels for name, (_, made) in rows.items()}
+    assert [name for name, label in labels.items() if label] == ["setting-1"]
+    titles = {row["name"]: row["title"] for row in yaml.safe_load((TABLES / "table5.yaml").read_text())["variations"]}
+    assert [name for name, title in titles.items() if "trained on COCO" in title] == [
+        f"setting-{n}" for n in (3, 4, 5, 6)
+    ]
