@@ -7,9 +7,11 @@
         set: {features.spatial: none, features.motion: true}
         published: {ped2: 94.5}
 
-The keys of `base` are those of a run. Two variations share an extraction where they agree in all that the features of
-either depend on: what is not needed for a variation's own features may be anything. The union of their features is
-extracted once, into `<output>/features-<hash>`; models, scores and results are in `variations/<name>` of that.
+The keys of `base` are those of a run. A top-level `set` is of every variation that does not set the key itself: what
+a table is about must not come from the base. Two variations share an extraction where they agree in all that the
+features of either depend on: what is not needed for a variation's own features may be anything. The union of their
+features is extracted once, into `<output>/features-<hash>`; models, scores and results are in `variations/<name>` of
+that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +52,7 @@ class Ablation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     base: dict[str, Any]
+    set: dict[str, Any] = Field(default={}, description="dotted keys of every variation that does not set them itself")
     variations: tuple[Variation, ...] = Field(min_length=1, strict=False)
     published_as: str | None = Field(None, description="data set of the published figures; by default the base's")
 
@@ -99,9 +102,13 @@ def plan_ablation(
 
     `overrides` are of the base; `base` is a run's YAML file that takes the place of the file's own base. `only` names
     the variations to do. Raises UserError, a line for each mistake, before anything is done: keys that do not exist,
-    names that do not, and weights that are missing, with what makes them.
+    names that do not, overrides that every variation undoes, and weights that are missing, with what makes them.
     """
     ablation = validate(Ablation, read_document(path, (), EXAMPLE), str(path))
+    overrides = list(overrides)
+    undone = sorted({override.partition("=")[0].strip() for override in overrides} & set(ablation.set))
+    if undone:
+        raise UserError(f"--set {', '.join(undone)}: {path} sets this for every variation; change it there")
     document = read_document(base, overrides, EXAMPLE) if base else _overridden(ablation.base, overrides)
     where = str(base or path)
     if not isinstance(document.get("output"), str):
@@ -109,7 +116,7 @@ def plan_ablation(
     if "variation" in document:
         raise UserError(f"{where}: variation is set by the ablation itself")
     chosen = _chosen(ablation, only, path)
-    configs = [_config(document, variation, str(path)) for variation in chosen]
+    configs = [_config(document, ablation.set | variation.set, variation.name, str(path)) for variation in chosen]
     _require_weights(chosen, configs, str(path))
     output = configs[0].output
     groups = tuple(_group(members, output) for members in _share(list(zip(chosen, configs, strict=True))))
@@ -148,15 +155,16 @@ def _chosen(ablation: Ablation, only: Sequence[str] | None, path: str | Path) ->
     return [variation for name, variation in known.items() if only is None or name in only]
 
 
-def _config(base: Mapping[str, Any], variation: Variation, path: str) -> RunConfig:
-    where = f"{path}: {variation.name}"
+def _config(base: Mapping[str, Any], keys: Mapping[str, Any], name: str, path: str) -> RunConfig:
+    where = f"{path}: {name}"
     document = deepcopy(dict(base))
-    own = {"output", "variation"} & set(variation.set)
+    own = {"output", "variation"} & set(keys)
     if own:
         raise UserError(f"{where}: {' and '.join(sorted(own))} cannot be set; the ablation itself does")
-    for key, value in variation.set.items():
-        set_key(document, key, value, where)
-    return parse_config(document | {"variation": variation.name}, where)
+    for key, value in keys.items():
+        # A later key may go into the value: what the file says stays as it is.
+        set_key(document, key, deepcopy(value), where)
+    return parse_config(document | {"variation": name}, where)
 
 
 def _needed(config: RunConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     <out>/features/<video_id>.npy     float32 (snippets, features), one row per 16 frames
     <out>/train.list, test.list       paths of these, abnormal videos first, as RTFM reads them
     <out>/train.csv, test.csv         path,label as VadCLIP reads them; the label is the class, or Normal or Abnormal
-    <out>/test_labels.npz             frame labels of the test videos, for `raypipe evaluate --labels`
+    <out>/test_labels.npz             frame labels of the test videos, for `raypipe evaluate --labels`, as long as these
     <out>/test_gt.npy                 these labels stretched to whole snippets, in the order of test.list
 
 A snippet's row is the mean over all objects in its frames, each object in each frame counting once, so that frames with
@@ -93,9 +93,9 @@ def export(config: RunConfig, out: str, *, snippet_frames: int = 16, split: str 
             videos = list(pool.map(lambda found: _write_video(source, target, *found), readable))
         videos.sort(key=lambda video: video.label == NORMAL)
         _write_lists(target, name, videos)
-        if name == "test" and catalogue.labels is not None:
-            _write_labels(target, videos, catalogue.labels, snippet_frames)
         lines += _told(name, videos, len(entries) - len(readable))
+        if name == "test" and catalogue.labels is not None:
+            lines += _write_labels(target, videos, catalogue, snippet_frames)
     shape = f"{source.num_features} features a snippet ({', '.join(columns)}), {snippet_frames} frames each"
     return [*lines, f"{shape}, in {target.root}"]
 
@@ -150,11 +150,17 @@ def _write_lists(target: RunFolder, name: str, videos: list[_Exported]) -> None:
     target.commit(target.path(f"{name}.csv"), text.getvalue().encode())
 
 
-def _write_labels(
-    target: RunFolder, videos: list[_Exported], intervals: dict[str, list[Interval]], snippet_frames: int
-) -> None:
+def _write_labels(target: RunFolder, videos: list[_Exported], catalogue: Catalogue, snippet_frames: int) -> list[str]:
+    """Write the labels of videos, made as long as these; return the lines that tell what was cut or padded."""
     nothing = np.zeros(0, bool)
-    labels = [align_labels(intervals.get(video.video_id, []), video.num_frames)[0] for video in videos]
+    labels, cut, padded = [], {}, {}
+    for video in videos:
+        num_labelled = catalogue.label_frames.get(video.video_id, video.num_frames)
+        label, num_past = align_labels((catalogue.labels or {}).get(video.video_id, []), num_labelled)
+        cut[video.video_id] = num_past + max(0, num_labelled - video.num_frames)
+        padded[video.video_id] = max(0, video.num_frames - num_labelled)
+        label = label[: video.num_frames]
+        labels.append(np.append(label, np.zeros(video.num_frames - len(label), bool)))
     stretched = [np.append(label, np.zeros(-len(label) % snippet_frames, bool)) for label in labels]
     content = io.BytesIO()
     np.savez_compressed(
@@ -165,6 +171,20 @@ def _write_labels(
     )
     target.commit(target.path("test_labels.npz"), content.getvalue())
     target.commit(target.path("test_gt.npy"), _npy(np.concatenate([nothing, *stretched]).astype(np.float32)))
+    return [
+        *_told_frames(cut, "labels of frames past the end of the video were cut"),
+        *_told_frames(padded, "frames past the end of the labels count as normal"),
+    ]
+
+
+def _told_frames(counts: dict[str, int], what: str) -> list[str]:
+    """Return a line that says of how many frames something is, and in which videos; none where it is of none."""
+    found = [name for name, count in counts.items() if count]
+    return [f"  labels: {sum(counts.values()):,} {what}: {_named(found)}"] if found else []
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f", ... ({len(names):,} videos)" if len(names) > 3 else "")
 
 
 def _npy(array: NDArray[Any]) -> bytes:
@@ -182,8 +202,8 @@ def _told(name: str, videos: list[_Exported], num_unreadable: int) -> list[str]:
     ]
     incomplete = [video.video_id for video in videos if video.num_missing_segments]
     if incomplete:
-        named = ", ".join(incomplete[:3]) + (", ..." if len(incomplete) > 3 else "")
-        lines.append(f"  incomplete: {len(incomplete):,} videos lack segments, which are zeros here: {named}")
+        which = _named(incomplete)
+        lines.append(f"  incomplete: {len(incomplete):,} videos lack segments, which are zeros here: {which}")
     if num_unreadable:
         lines.append(f"  left out: {num_unreadable:,} videos that cannot be read")
     return lines

@@ -13,6 +13,7 @@ from raypipe.evaluate import EvaluateConfig
 from raypipe.evaluate_files import evaluate_labelled
 from raypipe.export import export
 from raypipe.features import SegmentRecord, commit_features
+from raypipe.pipeline import require_features
 from raypipe.schema import FEATURE
 from raypipe.storage import RunFolder, open_run
 from tests.small_data import make_config, write_data
@@ -152,6 +153,42 @@ def test_snippets_of_another_length_and_one_split(tmp_path, run):
 def test_missing_segments_are_told(tmp_path, run):
     lines = export(run({"train/a": OBJECTS["train/a"]}, num_segments=2), str(tmp_path / "out"), split="train")
     assert lines[1] == "  incomplete: 2 videos lack segments, which are zeros here: train/a, train/b"
+
+
+@pytest.mark.parametrize(
+    ("intervals", "label_frames", "abnormal", "told"),
+    [
+        # 33 frames: of 20..50, 17 lie past the end.
+        ([(20, 50)], {}, range(20, 33), ["  labels: 17 labels of frames past the end of the video were cut: test/a"]),
+        # 40 labels of 33 frames: 7 too many, of which an interval past these is cut, too.
+        (
+            [(20, 42)],
+            {"test/a": 40},
+            range(20, 33),
+            ["  labels: 9 labels of frames past the end of the video were cut: test/a"],
+        ),
+        (
+            [(20, 30)],
+            {"test/a": 30},
+            range(20, 30),
+            ["  labels: 3 frames past the end of the labels count as normal: test/a"],
+        ),
+        ([(20, 33)], {"test/a": 33}, range(20, 33), []),
+    ],
+)
+def test_labels_of_another_length_are_cut_or_padded_and_told(
+    tmp_path, run, monkeypatch, intervals, label_frames, abnormal, told
+):
+    config = run(OBJECTS)
+    catalogue = require_features(config, RunFolder(config.output))
+    catalogue = replace(catalogue, labels={"test/a": intervals}, label_frames=label_frames)
+    monkeypatch.setattr("raypipe.export.require_features", lambda config, folder: catalogue)
+    lines = export(config, str(tmp_path / "out"), split="test")
+    assert lines[1:-1] == told
+    labels = np.load(tmp_path / "out" / "test_labels.npz")
+    # test/a is abnormal and so the first.
+    assert labels["num_frames"].tolist() == [33, 20]
+    np.testing.assert_array_equal(np.flatnonzero(labels["labels"]), [*abnormal])
 
 
 @pytest.mark.parametrize(

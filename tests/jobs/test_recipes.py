@@ -8,6 +8,7 @@ import pytest
 from raypipe.config import load_config
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
+from raypipe.train_smm import load_smm_config
 
 JOBS = Path(__file__).parents[2] / "jobs"
 PUBLIC = [name for name in DATASET_NAMES if name != "folder"]
@@ -51,3 +52,18 @@ def test_the_counts_in_a_recipe_are_the_official_ones(name):
     videos = OFFICIAL[name].videos
     train = videos["train"] + videos.get("train_abnormal", 0)
     assert {train, videos["train"], videos["test"]} <= said
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, "full"])
+def test_the_state_machine_is_looked_for_where_its_recipe_writes_it(name):
+    trained = Path(load_smm_config(JOBS / "train_smm.yaml").output) / "smm"
+    assert Path(str(load_config(JOBS / f"{name}.yaml").weights.smm)) == trained
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_recipes_say_where_they_are_not_the_papers(name):
+    text = (JOBS / f"{name}.yaml").read_text()
+    assert "# Ours: " in text.split("  weighting: balanced")[0].splitlines()[-1]
+    # Table 1 is that of the vision-language model; Table 2, of two data sets, names no detector.
+    said = text.split("  kind: yolo")[0].splitlines()[-1]
+    assert ("Table 2" if name in ("ucf_crime", "xd_violence") else "vision-language model") in said
