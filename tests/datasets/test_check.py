@@ -157,6 +157,15 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert "train videos     1         -" in capsys.readouterr().out
 
 
+def test_a_frame_in_two_intervals_is_counted_once(tmp_path, capsys):
+    clip(tmp_path / "test/b.mp4", 10, 1)
+    (tmp_path / "labels.csv").write_text("video,start_frame,end_frame\ntest/b,0,6\ntest/b,4,8\n")
+    report = check.check_dataset("folder", str(tmp_path))
+    assert {count.name: count.here for count in report.counts}["abnormal frames"] == 8
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 0
+    assert "note: videos whose intervals overlap, joined: 1 (test/b)\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
