@@ -5,10 +5,12 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from raypipe.datasets.frame_folders import FrameFaults, digest_frames, find_faults
 from raypipe.datasets.listing import Listing, Video
 from raypipe.datasets.names import FRAMES_FPS, DatasetName
 from raypipe.datasets.official import OFFICIAL, Official
@@ -73,6 +75,7 @@ class _Probed:
     num_frames: int | None
     problem: str = ""
     damage: str = ""
+    frames: FrameFaults = field(default_factory=FrameFaults)
 
 
 def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Report:
@@ -115,11 +118,14 @@ def _probe_all(videos: Sequence[Video], frames_fps: float) -> dict[str, _Probed]
 
 
 def _probe(video: Video, frames_fps: float) -> _Probed:
+    faults = FrameFaults()
     try:
+        if video.is_frames:
+            faults = find_faults(video.uri)
         index = probe_folder(video.uri, frames_fps) if video.is_frames else probe_video(video.uri)
     except DataError as error:
-        return _Probed(None, problem=str(error))
-    return _Probed(index.num_frames, damage=index.damage or "")
+        return _Probed(None, problem=str(error), frames=faults)
+    return _Probed(index.num_frames, damage=index.damage or "", frames=faults)
 
 
 def _counts(listing: Listing, probed: dict[str, _Probed], official: Official) -> Iterator[Count]:
@@ -153,6 +159,12 @@ def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: O
     damaged = {name: result.damage for name, result in probed.items() if result.damage}
     if damaged:
         yield Finding("damaged", "can be used in part", tuple(f"{name}: {what}" for name, what in damaged.items()))
+    broken = tuple(f"{name}/{fault}" for name, result in probed.items() for fault in result.frames.broken)
+    if broken:
+        yield Finding("damaged frames", "cannot be used", broken)
+    gaps = tuple(f"{name}: {gap}" for name, result in probed.items() for gap in result.frames.gaps)
+    if gaps:
+        yield Finding("gap", "numbers of frames that are missing", gaps)
 
 
 def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterator[Finding]:
@@ -178,15 +190,18 @@ def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterato
 
 
 def _findings_of_content(videos: Sequence[Video]) -> Iterator[Finding]:
-    """Yield a finding for files of the same content: of those of the same size, the hash tells."""
-    by_size: dict[int, list[Video]] = defaultdict(list)
+    """Yield a finding for videos of the same content: of those of the same size, the hash tells."""
+    by_size: dict[tuple[bool, int], list[Video]] = defaultdict(list)
     for video in videos:
-        if not video.is_frames and video.num_bytes:
-            by_size[video.num_bytes].append(video)
+        if video.num_bytes:
+            by_size[video.is_frames, video.num_bytes].append(video)
     same: dict[str, list[str]] = defaultdict(list)
     for group in by_size.values():
         for video in group if len(group) > 1 else ():
-            same[_digest(video.uri)].append(f"{video.video_id} ({video.split})")
+            # What cannot be read is a finding of its own.
+            with suppress(OSError, DataError):
+                digest = digest_frames(video.uri) if video.is_frames else _digest(video.uri)
+                same[digest].append(f"{video.video_id} ({video.split})")
     twins = tuple(" = ".join(names) for names in same.values() if len(names) > 1)
     if twins:
         yield Finding("duplicate", "videos of the same content", twins)

@@ -5,12 +5,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from raypipe.cli import main
 from raypipe.datasets import check, official
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
-from tests.datasets.miniatures import WRITERS, clip
+from tests.datasets.miniatures import WRITERS, clip, frames
 
 # The official numbers of the miniatures.
 SMALL = {
@@ -191,3 +192,48 @@ def test_a_video_that_is_cut_off_is_damaged(tmp_path, capsys):
     found = findings("folder", tmp_path)
     assert list(found) == ["damaged"]
     assert found["damaged"].names[0].startswith("test/b: ")
+
+
+def test_damage_in_folders_of_frames(tmp_path, capsys):
+    for seed, folder in enumerate(("train/a", "test/b")):
+        frames(tmp_path / folder, 12, first=1, seed=seed)
+    (tmp_path / "test/b/003.jpg").write_bytes(b"")
+    whole = (tmp_path / "test/b/005.jpg").read_bytes()
+    (tmp_path / "test/b/005.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "test/b/006.jpg").write_bytes(b"a page of an error")
+    Image.new("RGB", (8, 6)).save(tmp_path / "test/b/007.jpg")
+    for number in (2, 9, 10):
+        (tmp_path / f"test/b/{number:03d}.jpg").unlink()
+    found = findings("folder", tmp_path)
+    assert list(found) == ["damaged frames", "gap"]
+    empty, cut, page, small = found["damaged frames"].names
+    assert empty == "test/b/003.jpg: is empty"
+    assert cut.startswith("test/b/005.jpg: cannot be decoded (image file is truncated")
+    assert page == "test/b/006.jpg: is no image"
+    assert small == "test/b/007.jpg: is 8x6, the frames before 64x48"
+    assert found["gap"].names == ("test/b: 2", "test/b: 9 to 10")
+    assert findings("folder", tmp_path, is_probed=False) == {}
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 3
+    assert "gap: numbers of frames that are missing: 2\n    test/b: 2\n" in capsys.readouterr().out
+
+
+def test_a_folder_whose_first_frame_is_broken_has_its_others_checked(tmp_path):
+    frames(tmp_path / "test/b", 4)
+    for number in (0, 2):
+        (tmp_path / f"test/b/{number:03d}.jpg").write_bytes(b"")
+    found = findings("folder", tmp_path)
+    assert list(found) == ["unreadable", "damaged frames"]
+    assert found["damaged frames"].names == ("test/b/000.jpg: is empty", "test/b/002.jpg: is empty")
+
+
+def test_folders_of_the_same_frames(tmp_path):
+    frames(tmp_path / "train/a", 4)
+    frames(tmp_path / "test/b", 4, first=7)
+    frames(tmp_path / "test/c", 4)
+    files = sorted((tmp_path / "test/c").iterdir())
+    content = [file.read_bytes() for file in files]
+    for file, other in zip(files, reversed(content), strict=True):
+        file.write_bytes(other)
+    found = findings("folder", tmp_path)
+    assert list(found) == ["duplicate"]
+    assert found["duplicate"].names == ("test/b (test) = train/a (train)",)
