@@ -72,7 +72,7 @@ ERRORS = [
     ("shanghaitech", MASK, npy(np.array([0, np.nan])), r"frame labels are 0 and 1, found \[nan\]"),
     ("shanghaitech", MASK, npy(np.zeros((4, 4))), r"expected one 0 or 1 a frame, found float64 of shape \(4, 4\)"),
     ("shanghaitech", MASK, npy(np.array(["0"])), "expected one 0 or 1 a frame, found <U1"),
-    ("shanghaitech", MASK, npy(np.zeros(100))[:-60], "01_0014.npy: is damaged"),
+    ("shanghaitech", MASK, npy(np.zeros(100))[:-60], "01_0014.npy: is a damaged .npy: its header promises"),
     ("shanghaitech", MASK, None, "1 test videos have no labels in testing/test_frame_mask: 01_0014"),
     # UBnormal
     ("ubnormal", TRACKS, "1,4,0\n", "txt:1: expected object,start,end with the end last"),
