@@ -11,7 +11,7 @@ from raypipe.cli import main
 from raypipe.datasets import check, official
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
-from tests.datasets.miniatures import WRITERS, clip, frames
+from tests.datasets.miniatures import WRITERS, clip, frames, text
 
 # The official numbers of the miniatures.
 SMALL = {
@@ -110,13 +110,13 @@ def test_a_copy_in_which_much_is_wrong(tmp_path, capsys):
     counts = {count["name"]: (count["here"], count["official"]) for count in document["counts"]}
     assert counts["test videos"] == (3, 3)
     assert counts["abnormal frames"] == (3, 8)
-    for text in (
+    for line in (
         "abnormal frames           3         8  5 too few",
         "missing: lists or labels name them: 1\n    test/v=S-7rRLrxnVQ__#1_label_B4-0-0",
         "It is at https://roc-ng.github.io/XD-Violence/",
         "1-1004, 1005-2004, 2005-2804, 2805-3319 and 3320-3954",
     ):
-        assert text in said
+        assert line in said
 
 
 def test_too_few_videos_of_a_split(tmp_path, capsys):
@@ -237,3 +237,42 @@ def test_folders_of_the_same_frames(tmp_path):
     found = findings("folder", tmp_path)
     assert list(found) == ["duplicate"]
     assert found["duplicate"].names == ("test/b (test) = train/a (train)",)
+
+
+def test_videos_are_checked_where_labels_are_missing(tmp_path, capsys):
+    WRITERS["nwpu_campus"](tmp_path)
+    (tmp_path / "gt.npz").unlink()
+    train = sorted((tmp_path / "videos/Train").iterdir())
+    test = sorted((tmp_path / "videos/Test").iterdir())
+    shutil.copy(train[0], tmp_path / "videos/Test/copy.avi")
+    test[0].write_bytes(b"")
+    report = check.check_dataset("nwpu_campus", str(tmp_path))
+    found = {finding.kind: finding.names for finding in report.findings}
+    assert list(found) == ["layout", "unreadable", "duplicate"]
+    assert len(found["unreadable"]) == 1
+    assert found["unreadable"][0].startswith(f"videos/Test/{test[0].stem}: ")
+    assert found["duplicate"] == (f"videos/Test/copy = videos/Train/{train[0].stem}",)
+    assert {count.name: count.here for count in report.counts}["videos"] == 5
+    assert report.notes == (check.ONLY_VIDEOS,)
+    unopened = check.check_dataset("nwpu_campus", str(tmp_path), is_probed=False)
+    assert [(count.name, count.here) for count in unopened.counts] == [("videos", 5), ("frames", None)]
+    assert main(["datasets", "check", "nwpu_campus", str(tmp_path)]) == 3
+    assert "note: splits and labels are not checked until the layout is mended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("files", [{}, {"test/1.mp4": b"", "test/1.avi": b""}])
+def test_nothing_more_to_check_is_told(tmp_path, capsys, files):
+    for name, content in files.items():
+        text(tmp_path / name, content)
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 3
+    layout, last = capsys.readouterr().out.splitlines()[-2:]
+    assert layout.startswith("layout: ")
+    assert last == "nothing else could be checked until this is mended"
+
+
+def test_masks_are_no_videos_where_the_layout_cannot_be_read(tmp_path):
+    WRITERS["ped2"](tmp_path)
+    (tmp_path / "Test/UCSDped2.m").write_text("gt_frame = [4:x];")
+    report = check.check_dataset("ped2", str(tmp_path))
+    assert [finding.kind for finding in report.findings] == ["layout"]
+    assert [(count.name, count.here) for count in report.counts] == [("videos", 4), ("frames", 44)]
