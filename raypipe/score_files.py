@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raypipe.datasets.npy_header import require_whole, require_whole_member
 from raypipe.errors import UserError
 
 LABEL_KEYS = ("labels", "video_names", "num_frames")
@@ -97,6 +98,8 @@ class _Arrays:
 
     def __enter__(self) -> "_Arrays":
         try:
+            with self.path.open("rb") as file:
+                require_whole(file, self.path.stat().st_size, str(self.path))
             self._loaded = np.load(self.path, allow_pickle=False)
         except FileNotFoundError as error:
             raise UserError(f"{self.path}: no such file") from error
@@ -118,6 +121,8 @@ class _Arrays:
         if not self.names:
             return np.asarray(self._loaded)
         try:
+            where = f"{self.path}: {name!r}"
+            require_whole_member(self._loaded.zip, name, self.path.stat().st_size, where)
             array = self._loaded[name]
         except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
             raise self._refused(error, name) from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raypipe.datasets.npy_header import require_whole, require_whole_member
 from raypipe.datasets.tree import Tree
 from raypipe.errors import UserError
 
@@ -78,6 +79,7 @@ def read_npy(tree: Tree, relative: str) -> NDArray[np.bool_]:
     place, content = tree.place(relative), tree.read(relative)
     if not content.startswith(b"\x93NUMPY"):
         raise UserError(f"{place}: expected an NPY file of frame labels, but it is {describe(content)}")
+    require_whole(io.BytesIO(content), len(content), place)
     return frame_labels(partial(np.load, io.BytesIO(content), allow_pickle=False), place)
 
 
@@ -88,6 +90,8 @@ def read_npz(tree: Tree, relative: str) -> dict[str, NDArray[np.bool_]]:
         raise UserError(f"{place}: expected an NPZ file of frame labels, but it is {describe(content)}")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            for name in arrays.files:
+                require_whole_member(arrays.zip, name, len(content), f"{place}[{name}]")
             return {name: frame_labels(partial(arrays.__getitem__, name), f"{place}[{name}]") for name in arrays.files}
     except zipfile.BadZipFile as error:
         raise UserError(f"{place}: the NPZ file is damaged ({error})") from error

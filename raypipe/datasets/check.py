@@ -5,15 +5,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from raypipe.datasets.frame_folders import FrameFaults, digest_frames, find_faults
 from raypipe.datasets.listing import Listing, Video
 from raypipe.datasets.names import FRAMES_FPS, DatasetName
 from raypipe.datasets.official import OFFICIAL, Official
+from raypipe.datasets.ped2 import MASKS_END
 from raypipe.datasets.readers import READERS
-from raypipe.datasets.tree import open_folder
+from raypipe.datasets.tree import open_folder, open_tree
 from raypipe.errors import DataError, UserError
 from raypipe.progress import progress
 from raypipe.video.container import local_path
@@ -24,6 +27,8 @@ NUM_LISTED = 10
 # Findings of this kind are shown beside the counts.
 COUNT = "count"
 HASH_BYTES = 1 << 20
+ONLY_VIDEOS = "splits and labels are not checked until the layout is mended; all that looks like a video is"
+NOTHING_ELSE = "nothing else could be checked until this is mended"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class _Probed:
     num_frames: int | None
     problem: str = ""
     damage: str = ""
+    frames: FrameFaults = field(default_factory=FrameFaults)
 
 
 def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Report:
@@ -87,6 +93,7 @@ def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Re
         listing = READERS[name](root)
     except UserError as error:
         report.findings.append(Finding("layout", str(error)))
+        _check_without_layout(report)
         return report
     report.notes, report.label_source = listing.notes, listing.label_source
     probed = _probe_all(listing.videos, FRAMES_FPS[name]) if is_probed else {}
@@ -96,6 +103,30 @@ def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Re
     report.findings += _findings_of_labels(listing, probed)
     report.findings += _findings_of_content(listing.videos)
     return report
+
+
+def _check_without_layout(report: Report) -> None:
+    """Count, open and compare whatever looks like a video, where the reader cannot tell its split and labels."""
+    try:
+        tree = open_tree(report.root)
+    except UserError:
+        # The reader's own complaint, which is told already.
+        report.notes = (NOTHING_ELSE,)
+        return
+    videos = [
+        tree.video(found, path, split="")
+        for path, found in sorted(tree.videos.items())
+        if not (found.is_frames and path.lower().endswith(MASKS_END))
+    ]
+    if not videos:
+        report.notes = (NOTHING_ELSE,)
+        return
+    report.notes = (ONLY_VIDEOS,)
+    probed = _probe_all(videos, FRAMES_FPS[report.dataset]) if report.is_probed else {}
+    known = [result.num_frames for result in probed.values() if result.num_frames is not None]
+    report.counts = [Count("videos", len(videos), None), Count("frames", sum(known) if probed else None, None)]
+    report.findings += _findings_of_files(Listing(tuple(videos), None), probed, OFFICIAL[report.dataset])
+    report.findings += _findings_of_content(videos)
 
 
 def _probe_all(videos: Sequence[Video], frames_fps: float) -> dict[str, _Probed]:
@@ -115,11 +146,14 @@ def _probe_all(videos: Sequence[Video], frames_fps: float) -> dict[str, _Probed]
 
 
 def _probe(video: Video, frames_fps: float) -> _Probed:
+    faults = FrameFaults()
     try:
+        if video.is_frames:
+            faults = find_faults(video.uri)
         index = probe_folder(video.uri, frames_fps) if video.is_frames else probe_video(video.uri)
     except DataError as error:
-        return _Probed(None, problem=str(error))
-    return _Probed(index.num_frames, damage=index.damage or "")
+        return _Probed(None, problem=str(error), frames=faults)
+    return _Probed(index.num_frames, damage=index.damage or "", frames=faults)
 
 
 def _counts(listing: Listing, probed: dict[str, _Probed], official: Official) -> Iterator[Count]:
@@ -153,6 +187,12 @@ def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: O
     damaged = {name: result.damage for name, result in probed.items() if result.damage}
     if damaged:
         yield Finding("damaged", "can be used in part", tuple(f"{name}: {what}" for name, what in damaged.items()))
+    broken = tuple(f"{name}/{fault}" for name, result in probed.items() for fault in result.frames.broken)
+    if broken:
+        yield Finding("damaged frames", "cannot be used", broken)
+    gaps = tuple(f"{name}: {gap}" for name, result in probed.items() for gap in result.frames.gaps)
+    if gaps:
+        yield Finding("gap", "numbers of frames that are missing", gaps)
 
 
 def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterator[Finding]:
@@ -178,15 +218,18 @@ def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterato
 
 
 def _findings_of_content(videos: Sequence[Video]) -> Iterator[Finding]:
-    """Yield a finding for files of the same content: of those of the same size, the hash tells."""
-    by_size: dict[int, list[Video]] = defaultdict(list)
+    """Yield a finding for videos of the same content: of those of the same size, the hash tells."""
+    by_size: dict[tuple[bool, int], list[Video]] = defaultdict(list)
     for video in videos:
-        if not video.is_frames and video.num_bytes:
-            by_size[video.num_bytes].append(video)
+        if video.num_bytes:
+            by_size[video.is_frames, video.num_bytes].append(video)
     same: dict[str, list[str]] = defaultdict(list)
     for group in by_size.values():
         for video in group if len(group) > 1 else ():
-            same[_digest(video.uri)].append(f"{video.video_id} ({video.split})")
+            # What cannot be read is a finding of its own.
+            with suppress(OSError, DataError):
+                digest = digest_frames(video.uri) if video.is_frames else _digest(video.uri)
+                same[digest].append(f"{video.video_id} ({video.split})" if video.split else video.video_id)
     twins = tuple(" = ".join(names) for names in same.values() if len(names) > 1)
     if twins:
         yield Finding("duplicate", "videos of the same content", twins)
@@ -218,7 +261,7 @@ def report_lines(report: Report) -> list[str]:
         lines += [official.remark] if official.remark else []
         lines += [f"labels: {report.label_source}"] if report.label_source else []
         lines.append("")
-    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"note: {note}" for note in report.notes if note != NOTHING_ELSE]
     if not report.is_probed:
         lines.append("note: no video was opened (--no-probe): frames, damage and lengths of labels are not checked")
     for finding in report.findings:
@@ -228,6 +271,8 @@ def report_lines(report: Report) -> list[str]:
         lines += [f"    {name}" for name in finding.names[:NUM_LISTED]]
         if len(finding.names) > NUM_LISTED:
             lines.append(f"    and {len(finding.names) - NUM_LISTED:,} more (--json lists all)")
+    if NOTHING_ELSE in report.notes:
+        lines.append(NOTHING_ELSE)
     if not report.findings:
         lines.append("nothing is wrong with it" if report.is_probed else "nothing is wrong with what was checked")
     elif official.page:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from raypipe.datasets.annotations import read_lines
-from raypipe.datasets.listing import Interval, Listing, Video, some
+from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
 from raypipe.datasets.tree import Found, Tree, without_suffix
 from raypipe.errors import UserError
 from raypipe.ops.intervals import join, overlaps
@@ -85,10 +85,11 @@ class Draft:
         for text, names in (
             ("videos that lists or labels name and that are missing", self.missing),
             ("videos in no split, left out", extra),
-            ("videos whose intervals overlap, joined", self._overlapping),
         ):
             if names:
                 notes.append(f"{text}: {len(names):,} ({some(names)})")
+        if self._overlapping:
+            notes.append(joined_note(self._overlapping))
         return Listing(
             videos=tuple(self.videos[video_id] for video_id in sorted(self.videos)),
             labels=self.labels,

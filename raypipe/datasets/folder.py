@@ -12,15 +12,18 @@ import io
 from collections import defaultdict
 from typing import Any
 
-from raypipe.datasets.listing import Interval, Listing, Video, some
+from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
 from raypipe.datasets.tree import SPLITS, open_tree
 from raypipe.errors import UserError
+from raypipe.ops.intervals import join, overlaps
 
 __all__ = ["Interval", "Listing", "Video", "read_folder"]
 
 
 def read_folder(root: str) -> Listing:
     """List the videos below `root` (a local path or fsspec URI), sorted by id, with their splits and labels.
+
+    Intervals of a video that overlap are joined, and noted.
 
     Raises UserError where the root or its splits are missing, where nothing is found, where two files have the
     same id, and where `splits.csv` or `labels.csv` name an unknown video or make no sense.
@@ -43,7 +46,13 @@ def read_folder(root: str) -> Listing:
     known = {video.video_id for video in videos}
     if splits is not None and (absent := sorted(set(splits) - set(found))):
         raise UserError(f"{base}/splits.csv names {len(absent)} videos that are not there: {some(absent)}")
-    return Listing(tuple(videos), _read_labels(fs, base, known), num_ignored)
+    intervals = _read_labels(fs, base, known)
+    if intervals is None:
+        return Listing(tuple(videos), None, num_ignored)
+    labels = {video_id: join(own) for video_id, own in intervals.items()}
+    overlapping = [video_id for video_id, own in intervals.items() if overlaps(own)]
+    notes = (joined_note(overlapping),) if overlapping else ()
+    return Listing(tuple(videos), labels, num_ignored, notes=notes)
 
 
 def _read_csv(fs: Any, path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]] | None:

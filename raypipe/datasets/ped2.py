@@ -99,17 +99,19 @@ def _label_by_masks(draft: Draft, tests: dict[int, Found], masks: dict[str, Foun
 
 
 def _any_pixel(tree: Tree, folder: str) -> NDArray[np.bool_]:
-    """Return whether each mask of a folder has a pixel set, in the order of their names."""
+    """Return whether each mask of a folder has a pixel set, in the natural order of their names, as frames are."""
     from PIL import Image, UnidentifiedImageError
 
+    from raypipe.video.folder import natural_key
+
     flags = []
-    for path in sorted(tree.filesystem.ls(folder, detail=False)):
-        name = path.rpartition("/")[2]
+    named = [(path.rpartition("/")[2], path) for path in tree.filesystem.ls(folder, detail=False)]
+    for name, path in sorted(named, key=lambda item: natural_key(item[0])):
         if not name.lower().endswith((".bmp", ".png")) or name.startswith("."):
             continue
         try:
             with Image.open(io.BytesIO(tree.filesystem.cat_file(path))) as image:
                 flags.append(bool(np.asarray(image).any()))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{path}: is no mask that can be read ({error})") from error
     return np.array(flags, bool)

@@ -14,6 +14,13 @@ from raypipe.video.index import COUNTED_PTS, FRAME_FOLDER_CODEC, VideoIndex
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return what file names are sorted by in natural order: frame2 before frame10."""
+    # Every part is (is_text, number, text), so that numbers and words never meet in a comparison.
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
 def list_frames(folder: str | Path) -> list[Path]:
     """Return the folder's frames in natural order (frame2 before frame10), other files left out.
 
@@ -24,7 +31,8 @@ def list_frames(folder: str | Path) -> list[Path]:
     except OSError as error:
         raise CorruptVideoError(f"{folder}: the folder cannot be read ({error.strerror})") from error
     # Files that an archive made on another system leaves behind ("._001.jpg") are no frames.
-    return sorted((file for file in files if not file.name.startswith(".")), key=_natural_key)
+    frames = [file for file in files if not file.name.startswith(".")]
+    return sorted(frames, key=lambda file: natural_key(file.name))
 
 
 def probe_folder(folder: str | Path, fps: float) -> VideoIndex:
@@ -100,9 +108,3 @@ def _open_image(file: Path) -> Image.Image:
         raise CorruptVideoError(f"{file}: not an image") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CorruptVideoError(f"{file}: the frame cannot be opened ({error})") from error
-
-
-def _natural_key(file: Path) -> list[tuple[int, int, str]]:
-    # Every part is (is_text, number, text), so that numbers and words never meet in a comparison.
-    parts = re.split(r"(\d+)", file.name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part]

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
 from scipy.io import savemat
 
 from raypipe.datasets.readers import READERS
@@ -71,7 +72,7 @@ ERRORS = [
     ("shanghaitech", MASK, npy(np.array([0, np.nan])), r"frame labels are 0 and 1, found \[nan\]"),
     ("shanghaitech", MASK, npy(np.zeros((4, 4))), r"expected one 0 or 1 a frame, found float64 of shape \(4, 4\)"),
     ("shanghaitech", MASK, npy(np.array(["0"])), "expected one 0 or 1 a frame, found <U1"),
-    ("shanghaitech", MASK, npy(np.zeros(100))[:-60], "01_0014.npy: is damaged"),
+    ("shanghaitech", MASK, npy(np.zeros(100))[:-60], "01_0014.npy: is a damaged .npy: its header promises"),
     ("shanghaitech", MASK, None, "1 test videos have no labels in testing/test_frame_mask: 01_0014"),
     # UBnormal
     ("ubnormal", TRACKS, "1,4,0\n", "txt:1: expected object,start,end with the end last"),
@@ -275,6 +276,24 @@ def test_masks_are_read_where_ped2_lacks_its_intervals(tmp_path):
     assert listing.label_source == "masks in Test*_gt, any pixel"
     (tmp_path / "Test/Test002_gt/004.bmp").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"004\.bmp: is no mask that can be read"):
+        READERS["ped2"](str(tmp_path))
+
+
+def test_masks_of_ped2_are_in_the_order_of_its_frames(tmp_path):
+    frames(tmp_path / "Train/Train001", 2)
+    frames(tmp_path / "Test/Test001", 12)
+    folder = tmp_path / "Test/Test001_gt"
+    folder.mkdir()
+    for number in range(1, 13):
+        Image.new("L", (8, 8), 255 * (number >= 10)).save(folder / f"{number}.bmp")
+    assert READERS["ped2"](str(tmp_path)).labels == {"test/Test001": [(9, 12)]}
+
+
+def test_a_mask_of_too_many_pixels_is_named(tmp_path, monkeypatch):
+    WRITERS["ped2"](tmp_path)
+    (tmp_path / PED2).unlink()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"001\.bmp: is no mask that can be read .*decompression bomb"):
         READERS["ped2"](str(tmp_path))
 
 

@@ -5,12 +5,13 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from raypipe.cli import main
 from raypipe.datasets import check, official
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
-from tests.datasets.miniatures import WRITERS, clip
+from tests.datasets.miniatures import WRITERS, clip, frames, text
 
 # The official numbers of the miniatures.
 SMALL = {
@@ -109,13 +110,13 @@ def test_a_copy_in_which_much_is_wrong(tmp_path, capsys):
     counts = {count["name"]: (count["here"], count["official"]) for count in document["counts"]}
     assert counts["test videos"] == (3, 3)
     assert counts["abnormal frames"] == (3, 8)
-    for text in (
+    for line in (
         "abnormal frames           3         8  5 too few",
         "missing: lists or labels name them: 1\n    test/v=S-7rRLrxnVQ__#1_label_B4-0-0",
         "It is at https://roc-ng.github.io/XD-Violence/",
         "1-1004, 1005-2004, 2005-2804, 2805-3319 and 3320-3954",
     ):
-        assert text in said
+        assert line in said
 
 
 def test_too_few_videos_of_a_split(tmp_path, capsys):
@@ -157,6 +158,15 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert "train videos     1         -" in capsys.readouterr().out
 
 
+def test_a_frame_in_two_intervals_is_counted_once(tmp_path, capsys):
+    clip(tmp_path / "test/b.mp4", 10, 1)
+    (tmp_path / "labels.csv").write_text("video,start_frame,end_frame\ntest/b,0,6\ntest/b,4,8\n")
+    report = check.check_dataset("folder", str(tmp_path))
+    assert {count.name: count.here for count in report.counts}["abnormal frames"] == 8
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 0
+    assert "note: videos whose intervals overlap, joined: 1 (test/b)\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -182,3 +192,87 @@ def test_a_video_that_is_cut_off_is_damaged(tmp_path, capsys):
     found = findings("folder", tmp_path)
     assert list(found) == ["damaged"]
     assert found["damaged"].names[0].startswith("test/b: ")
+
+
+def test_damage_in_folders_of_frames(tmp_path, capsys):
+    for seed, folder in enumerate(("train/a", "test/b")):
+        frames(tmp_path / folder, 12, first=1, seed=seed)
+    (tmp_path / "test/b/003.jpg").write_bytes(b"")
+    whole = (tmp_path / "test/b/005.jpg").read_bytes()
+    (tmp_path / "test/b/005.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "test/b/006.jpg").write_bytes(b"a page of an error")
+    Image.new("RGB", (8, 6)).save(tmp_path / "test/b/007.jpg")
+    for number in (2, 9, 10):
+        (tmp_path / f"test/b/{number:03d}.jpg").unlink()
+    found = findings("folder", tmp_path)
+    assert list(found) == ["damaged frames", "gap"]
+    empty, cut, page, small = found["damaged frames"].names
+    assert empty == "test/b/003.jpg: is empty"
+    assert cut.startswith("test/b/005.jpg: cannot be decoded (image file is truncated")
+    assert page == "test/b/006.jpg: is no image"
+    assert small == "test/b/007.jpg: is 8x6, the frames before 64x48"
+    assert found["gap"].names == ("test/b: 2", "test/b: 9 to 10")
+    assert findings("folder", tmp_path, is_probed=False) == {}
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 3
+    assert "gap: numbers of frames that are missing: 2\n    test/b: 2\n" in capsys.readouterr().out
+
+
+def test_a_folder_whose_first_frame_is_broken_has_its_others_checked(tmp_path):
+    frames(tmp_path / "test/b", 4)
+    for number in (0, 2):
+        (tmp_path / f"test/b/{number:03d}.jpg").write_bytes(b"")
+    found = findings("folder", tmp_path)
+    assert list(found) == ["unreadable", "damaged frames"]
+    assert found["damaged frames"].names == ("test/b/000.jpg: is empty", "test/b/002.jpg: is empty")
+
+
+def test_folders_of_the_same_frames(tmp_path):
+    frames(tmp_path / "train/a", 4)
+    frames(tmp_path / "test/b", 4, first=7)
+    frames(tmp_path / "test/c", 4)
+    files = sorted((tmp_path / "test/c").iterdir())
+    content = [file.read_bytes() for file in files]
+    for file, other in zip(files, reversed(content), strict=True):
+        file.write_bytes(other)
+    found = findings("folder", tmp_path)
+    assert list(found) == ["duplicate"]
+    assert found["duplicate"].names == ("test/b (test) = train/a (train)",)
+
+
+def test_videos_are_checked_where_labels_are_missing(tmp_path, capsys):
+    WRITERS["nwpu_campus"](tmp_path)
+    (tmp_path / "gt.npz").unlink()
+    train = sorted((tmp_path / "videos/Train").iterdir())
+    test = sorted((tmp_path / "videos/Test").iterdir())
+    shutil.copy(train[0], tmp_path / "videos/Test/copy.avi")
+    test[0].write_bytes(b"")
+    report = check.check_dataset("nwpu_campus", str(tmp_path))
+    found = {finding.kind: finding.names for finding in report.findings}
+    assert list(found) == ["layout", "unreadable", "duplicate"]
+    assert len(found["unreadable"]) == 1
+    assert found["unreadable"][0].startswith(f"videos/Test/{test[0].stem}: ")
+    assert found["duplicate"] == (f"videos/Test/copy = videos/Train/{train[0].stem}",)
+    assert {count.name: count.here for count in report.counts}["videos"] == 5
+    assert report.notes == (check.ONLY_VIDEOS,)
+    unopened = check.check_dataset("nwpu_campus", str(tmp_path), is_probed=False)
+    assert [(count.name, count.here) for count in unopened.counts] == [("videos", 5), ("frames", None)]
+    assert main(["datasets", "check", "nwpu_campus", str(tmp_path)]) == 3
+    assert "note: splits and labels are not checked until the layout is mended" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("files", [{}, {"test/1.mp4": b"", "test/1.avi": b""}])
+def test_nothing_more_to_check_is_told(tmp_path, capsys, files):
+    for name, content in files.items():
+        text(tmp_path / name, content)
+    assert main(["datasets", "check", "folder", str(tmp_path)]) == 3
+    layout, last = capsys.readouterr().out.splitlines()[-2:]
+    assert layout.startswith("layout: ")
+    assert last == "nothing else could be checked until this is mended"
+
+
+def test_masks_are_no_videos_where_the_layout_cannot_be_read(tmp_path):
+    WRITERS["ped2"](tmp_path)
+    (tmp_path / "Test/UCSDped2.m").write_text("gt_frame = [4:x];")
+    report = check.check_dataset("ped2", str(tmp_path))
+    assert [finding.kind for finding in report.findings] == ["layout"]
+    assert [(count.name, count.here) for count in report.counts] == [("videos", 4), ("frames", 44)]

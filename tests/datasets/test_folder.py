@@ -50,6 +50,13 @@ def test_splits_and_labels(tmp_path):
     assert listing.num_ignored == 1
 
 
+def test_intervals_that_overlap_are_joined_and_told(tmp_path):
+    labels = "video,start_frame,end_frame\ntest/1,8,12\ntest/1,5,9\ntest/2,0,3\ntest/2,3,4\ntest/3,1,2\n"
+    listing = read_folder(make(tmp_path, {"test/1.mp4": "", "test/2.mp4": "", "test/3.mp4": "", "labels.csv": labels}))
+    assert listing.labels == {"test/1": [(5, 12)], "test/2": [(0, 4)], "test/3": [(1, 2)]}
+    assert listing.notes == ("videos whose intervals overlap, joined: 1 (test/1)",)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -22,6 +22,7 @@ def write_frames(folder, clip, pattern="{}.png", first=0):
         (["f2.png", "f10.png", "f1.png"], ["f1.png", "f2.png", "f10.png"]),
         (["a1b10.tif", "a1b9.tif", "a01b1.tif"], ["a01b1.tif", "a1b9.tif", "a1b10.tif"]),
         (["001.JPG", "002.jpeg", "003.bmp", "004.tiff"], ["001.JPG", "002.jpeg", "003.bmp", "004.tiff"]),
+        (["x².png", "x2.png"], ["x2.png", "x².png"]),
         (["x.png", "1.png", "notes.txt", "Thumbs.db", "._1.png"], ["1.png", "x.png"]),
         ([], []),
     ],
