@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from raypipe.models.decision import Decision
 from raypipe.models.questions import Questioner
-from raypipe.models.state_machine import Decision, StateMachine, StateMachineShape
+from raypipe.models.state_machine import StateMachine, StateMachineShape
 from raypipe.stages.caption import TellSentences
 from raypipe.stages.spatial_config import SentenceConfig
 
@@ -50,8 +51,9 @@ def stage_at_paper_sizes() -> TellSentences:
     shape = StateMachineShape()
     stage = TellSentences.__new__(TellSentences)
     stage.config, stage.reach_frames = SentenceConfig(), None
-    stage.smm = StateMachine(shape).eval().requires_grad_(False)
-    stage.decide = Decision(stage.smm, *torch.randn(2, shape.hidden, generator=torch.Generator().manual_seed(1)))
+    torch.manual_seed(0)
+    machine = StateMachine(shape).eval().requires_grad_(False)
+    stage.decide = Decision(machine, *torch.randn(2, shape.hidden, generator=torch.Generator().manual_seed(1)))
     stage.blip2 = TextTable(shape)  # type: ignore[assignment]
     return stage
 
