@@ -50,7 +50,9 @@ def teller(weights, memory="replace", reach=None):
 
 def answering(stage, answer, monkeypatch):
     """Let the state machine say yes or no to everything."""
-    monkeypatch.setattr(stage, "decide", lambda question, image: torch.full(question.state.shape[:2], float(answer)))
+    monkeypatch.setattr(
+        Decision, "__call__", lambda _, question, image: torch.full(question.state.shape[:2], float(answer))
+    )
     return stage
 
 
