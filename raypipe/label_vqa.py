@@ -4,7 +4,7 @@ Every image is asked about its own captions and about those of other images. The
 labels of a part are one file, which is there whole or not at all, and a new start asks only what is missing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -102,22 +102,36 @@ def plan_parts(captions: CaptionSet, config: LabelVqaConfig) -> list[dict[str, A
 
 
 class LabelParts:
-    """The stage with its attempts counted: a part that killed its process too often becomes a dead letter."""
+    """The stage with its attempts counted: a part that killed its process too often becomes a dead letter.
+
+    What is the user's to mend is returned as `refused`: Ray would wrap it, raised in an actor, into a traceback.
+    """
 
     def __init__(self, config: LabelVqaConfig, folder: RunFolder, config_hash: str, session: str) -> None:
-        self.answer = AnswerQuestions(config.model, config.questions, folder, config_hash)
         self.folder, self.session = folder, session
+        self.answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        self.refused = ""
+        try:
+            self.answer = AnswerQuestions(config.model, config.questions, folder, config_hash)
+        except UserError as error:
+            self.refused = f"model.folder: {error}"
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return what `AnswerQuestions` returns, `num_pairs` and `is_dead` added."""
+        """Return what `AnswerQuestions` returns, `num_pairs`, `is_dead` and `refused` added."""
         part = int(row["part"])
+        nothing: dict[str, Any] = {"num_labels": 0, "num_yes": 0, "num_unread": 0}
+        nothing |= {"unreadable_paths": [], "unreadable_reasons": []}
+        nothing |= {"num_pairs": len(row["captions"]), "is_dead": False, "refused": self.refused}
+        if self.answer is None:
+            return nothing
         if self.folder.begin_attempt(self.session, LABELS_FOLDER, part) > MAX_ATTEMPTS:
             message = f"its process died {MAX_ATTEMPTS} times; one of its images may crash a decoder"
             self.folder.commit_dead(DeadLetter(LABELS_FOLDER, part, "label", "crashed", message, MAX_ATTEMPTS))
-            nothing: dict[str, Any] = {"num_labels": 0, "num_yes": 0, "num_unread": 0}
-            nothing |= {"unreadable_paths": [], "unreadable_reasons": []}
-            return nothing | {"num_pairs": len(row["captions"]), "is_dead": True}
-        return self.answer(row) | {"num_pairs": len(row["captions"]), "is_dead": False}
+            return nothing | {"is_dead": True}
+        try:
+            return nothing | self.answer(row)
+        except UserError as error:
+            return nothing | {"refused": str(error)}
 
 
 def label_vqa(config: LabelVqaConfig, captions: CaptionSet | None = None) -> LabelResult:
@@ -197,6 +211,8 @@ def _run(
     )
     with progress("label", sum(len(part["captions"]) for part in todo), "questions") as advance:
         for row in dataset.iter_rows():
+            if row["refused"]:
+                raise UserError(row["refused"])
             advance(row["num_pairs"], dead=int(row["is_dead"]))
             result.num_labels += row["num_labels"]
             result.num_yes += row["num_yes"]

@@ -26,7 +26,7 @@ from raypipe.models.smm_targets import (
     label_targets,
 )
 from raypipe.train_smm import SmmConfig
-from raypipe.training_images import image_batches
+from raypipe.training_images import image_batches, store_failure
 
 # Other captions that each held-out image is asked about.
 HELD_OUT_OTHERS = 4
@@ -54,7 +54,8 @@ def encode_share(
 ) -> tuple[Share, dict[str, str]]:
     """Return every `world`-th image that can be asked about, encoded, and the unreadable ones with the reason.
 
-    Tokens that would take more memory than `train.keep_token_bytes` are kept in the file `place`.
+    After the first one that its store does not give (see `store_failure`), no more are asked for. Tokens that would
+    take more memory than `train.keep_token_bytes` are kept in the file `place`.
     """
     train, sizes = config.train, blip2.config
     labelled: dict[str, list[str]] = defaultdict(list)
@@ -78,6 +79,8 @@ def encode_share(
             else:
                 kept.append(image)
                 pixels.append(outcome)
+        if store_failure(unreadable):
+            break
         if pixels:
             encoded = blip2.encode_images(normalise(torch.stack(pixels).to(blip2.device)))
             tokens[len(kept) - len(pixels) : len(kept)] = encoded.image_tokens.half().cpu().numpy()

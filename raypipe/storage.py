@@ -178,7 +178,7 @@ class RunFolder:
             content = self.filesystem.cat_file(self.path(*name.split("/")))
         except FileNotFoundError:
             return None
-        except _store_errors() as error:
+        except store_errors() as error:
             raise UserError(f"{self.name(name)} cannot be read ({_one_line(error)})") from error
         try:
             document: dict[str, Any] = json.loads(content)
@@ -283,7 +283,7 @@ class RunFolder:
             try:
                 self.filesystem.pipe_file(probe, b"")
                 self.filesystem.rm_file(probe)
-            except _store_errors() as error:
+            except store_errors() as error:
                 raise UserError(f"output: {self.root} cannot be written to ({_one_line(error)})") from error
         else:
             folder = Path(self.path())
@@ -296,10 +296,11 @@ class RunFolder:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")
 
 
-def _store_errors() -> tuple[type[Exception], ...]:
-    """Return what a filesystem raises: OSErrors and, where it is S3's and nothing answers, its client's own."""
-    client = sys.modules.get("botocore.exceptions")
-    return (OSError, client.BotoCoreError) if client else (OSError,)
+def store_errors() -> tuple[type[Exception], ...]:
+    """Return what a filesystem raises: OSErrors and, where it is an object store's, its clients' own."""
+    clients = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    own = (getattr(sys.modules[module], name) for module, name in clients if module in sys.modules)
+    return (OSError, *own)
 
 
 def _one_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +40,7 @@ from raypipe.train_itam import (
     ItamTrainConfig,
     start_from,
 )
-from raypipe.training_images import TrainingImages, unreadable_note
+from raypipe.training_images import TrainingImages, store_failure, unreadable_note
 from raypipe.training_pairs import MIN_IMAGES, read_pairs
 
 OPTIMIZER_FILE = "optimizer.pt"
@@ -82,7 +82,7 @@ def train_loop(settings: dict[str, Any]) -> None:
     pool = _read_pool(held_out, sizes.image_size, train) if rank == 0 else None
     unreadable = gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
     steps = least_over_workers(len(share.images.readable) // train.batch_size)
-    refused = _refusal(steps, train, pool, len(unreadable))
+    refused = _refusal(steps, train, pool, unreadable)
     if refused:
         refuse(refused)
         return
@@ -163,16 +163,16 @@ def _pixels(images: TrainingImages) -> Any:
     return lambda start, stop: normalise(images.read(images.readable[start:stop]))
 
 
-def _refusal(steps: int, config: ItamTrainConfig, pool: Any, num_unreadable: int) -> str | None:
+def _refusal(steps: int, config: ItamTrainConfig, pool: Any, unreadable: Mapping[str, str]) -> str | None:
     """Return why there is nothing to train with, known to all workers alike, or None."""
-    lost = f"; {num_unreadable} images could not be read" if num_unreadable else ""
-    refused = None
-    if steps == 0:
+    lost = f"; {len(unreadable)} images could not be read" if unreadable else ""
+    refused = store_failure(unreadable)
+    if not refused and steps == 0:
         refused = (
             f"train.batch_size: a worker has fewer readable images than the {config.batch_size} of a step{lost}; "
             "lower train.batch_size or train.workers"
         )
-    elif pool and len(pool[1]) < MIN_IMAGES:
+    elif not refused and pool and len(pool[1]) < MIN_IMAGES:
         refused = f"data: {len(pool[1])} held-out images can be read, {MIN_IMAGES} are needed to compare{lost}"
     return said_by_first(refused)
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from raypipe.train_group import (
     said_by_first,
 )
 from raypipe.train_smm import SmmConfig
-from raypipe.training_images import unreadable_note
+from raypipe.training_images import store_failure, unreadable_note
 from raypipe.training_pairs import MIN_IMAGES, read_pairs
 
 OPTIMIZER_FILE = "optimizer.pt"
@@ -67,7 +68,7 @@ def train_loop(settings: dict[str, Any]) -> None:
             lost |= lost_held_out
         unreadable = gathered(lost)
         steps = least_over_workers(len(share.described) // train.batch_size)
-        refused = said_by_first(_refusal(steps, config, pool, len(unreadable)))
+        refused = said_by_first(_refusal(steps, config, pool, unreadable))
         if refused:
             refuse(refused)
             return
@@ -169,9 +170,12 @@ class Exam:
         return shares | ({"held_out_accuracy": sum(shares.values()) / 2} if len(shares) == 2 else {})
 
 
-def _refusal(steps: int, config: SmmConfig, pool: Share | None, num_unreadable: int) -> str | None:
+def _refusal(steps: int, config: SmmConfig, pool: Share | None, unreadable: Mapping[str, str]) -> str | None:
     """Return why there is nothing to train with, or None."""
-    lost = f"; {num_unreadable} images could not be read" if num_unreadable else ""
+    failure = store_failure(unreadable)
+    if failure:
+        return failure
+    lost = f"; {len(unreadable)} images could not be read" if unreadable else ""
     if steps == 0:
         return (
             f"train.batch_size: a worker has fewer images than the {config.train.batch_size} of a step{lost}; "

@@ -18,6 +18,7 @@ from raypipe.datasets.vqa_labels import read_labels
 from raypipe.errors import UserError
 from raypipe.label_vqa import LabelResult, LabelVqaConfig, label_vqa, load_label_config, plan_parts
 from raypipe.storage import DeadLetter, RunFolder
+from raypipe.training_images import NotGiven
 from tests.captioned_shapes import write_shapes
 from tests.vlm_folder import write_tiny_qwen2_vl
 
@@ -143,6 +144,37 @@ def test_the_job_tells_of_dead_parts_and_unreadable_images(monkeypatch, data, tm
     assert "unreadable: 4.png: why" in lines
     assert "unreadable: 2 more images" in lines
     assert "dead: part 0: its process died 3 times" in lines
+
+
+@pytest.fixture
+def damaged(model, tmp_path):
+    """A model whose config is whole and whose weights are cut short."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(model, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return folder
+
+
+def test_a_model_that_an_actor_cannot_load_is_refused_in_words(cluster, data, damaged, tmp_path):
+    config = config_of(data, damaged, tmp_path / "out")
+    with pytest.raises(UserError, match=r"^model.folder: .*damaged: transformers cannot load it") as refused:
+        label_vqa(config)
+    assert "\n" not in str(refused.value)
+    # Nothing was tried, so nothing is dead.
+    assert RunFolder(config.output).dead() == {}
+
+
+def test_what_is_the_users_to_mend_is_returned_and_is_no_attempt(data, damaged, model, tmp_path, monkeypatch):
+    folder = RunFolder(str(tmp_path / "out"))
+    part = {"part": 0, "num_parts": 1, "image_ids": ["1"], "paths": ["s3://b/1.png"], "captions": ["a man"]}
+    told = labelling.LabelParts(config_of(data, damaged, tmp_path / "out"), folder, "hash", "session")(part)
+    assert told["refused"].startswith("model.folder: ")
+    assert (told["num_pairs"], told["num_labels"], told["is_dead"]) == (1, 0, False)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("raypipe.stages.label.try_picture", lambda path: NotGiven("503 Slow Down"))
+    told = labelling.LabelParts(config_of(data, model, tmp_path / "out"), folder, "hash", "session")(part)
+    assert "the store did not give an image" in told["refused"]
 
 
 class DieOnPart1(labelling.LabelParts):

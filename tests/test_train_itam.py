@@ -15,6 +15,7 @@ from raypipe.models.blip2_init import STRUCTURES
 from raypipe.storage import RunFolder
 from raypipe.train_itam import ItamConfig, ItamTrainConfig, load_itam_config, plan_itam, start_from, train_itam
 from raypipe.train_itam_worker import learning_rate
+from raypipe.training_images import NotGiven
 from tests.captioned_shapes import write_shapes
 from tests.training_configs import TINY_ITAM, itam_document
 
@@ -198,3 +199,12 @@ def test_unreadable_images_are_left_out_and_named(cluster, data, tmp_path):
     too_many = plan_itam(config_of(own, tmp_path / "refused", train={"batch_size": 79, "max_failures": 0}))
     with pytest.raises(UserError, match=r"train.batch_size: .* fewer readable images than the 79 .*2 images could not"):
         train_itam(too_many)
+
+
+def test_images_that_a_store_does_not_give_end_the_training_in_words(data, tmp_path):
+    train = config_of(data, tmp_path).train
+    told = train_itam_worker._refusal(3, train, None, {"1.png": "cut short", "2.png": NotGiven("503 Slow Down")})
+    assert told.startswith("data: the store did not give an image")
+    assert "503 Slow Down" in told
+    assert train_itam_worker._refusal(3, train, None, {"1.png": "cut short"}) is None
+    assert "1 images could not be read" in train_itam_worker._refusal(0, train, None, {"1.png": "cut short"})

@@ -12,13 +12,15 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raypipe import train_smm_worker
 from raypipe.config_file import validate
+from raypipe.datasets.coco_captions import read_captions
 from raypipe.datasets.vqa_labels import LABEL, serialise_labels
 from raypipe.errors import UserError
-from raypipe.label_vqa import load_label_config
+from raypipe.label_vqa import LabelParts, LabelVqaConfig, load_label_config, plan_parts
 from raypipe.models.blip2 import Blip2
 from raypipe.models.questions import Questioner
 from raypipe.models.smm_targets import GridObjective
 from raypipe.models.state_machine import StateMachine, StateMachineShape
+from raypipe.models.vlm import VisionLanguageModel
 from raypipe.smm_training_data import (
     HELD_OUT_OTHERS,
     HeldOutPairs,
@@ -30,6 +32,7 @@ from raypipe.smm_training_data import (
 from raypipe.storage import RunFolder
 from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
 from raypipe.train_smm_worker import Exam
+from raypipe.training_images import NotGiven, try_image
 from raypipe.training_pairs import read_pairs
 from tests.captioned_shapes import write_shapes
 from tests.spatial_weights import write_weights
@@ -306,3 +309,49 @@ def test_two_workers_train_together_on_labels_leaving_out_what_cannot_be_read(cl
         train_smm(plan_smm(too_many))
     with pytest.raises(UserError, match=r"training diverged in epoch \d: lower train.learning_rate"):
         train_smm(plan_smm(config_of(own, blip2, tmp_path / "diverged", train={"learning_rate": 1e30})))
+
+
+def test_images_that_a_store_does_not_give_end_the_training_in_words(data, blip2, tmp_path, monkeypatch):
+    config = config_of(data, blip2, tmp_path, train={"encode_batch_size": 4})
+    fit, _ = read_pairs(config.data)
+    failing, asked = fit.images[5].path, []
+
+    def given(path, size):
+        asked.append(path)
+        return NotGiven(f"{path}: 503 Slow Down") if path == failing else try_image(path, size)
+
+    monkeypatch.setattr("raypipe.training_images.try_image", given)
+    _, unreadable = encode_share(fit, 0, 1, Blip2.load(blip2), config, None, tmp_path / "tokens")
+    assert list(unreadable) == [failing]
+    # Batches of four: the second fails, and the two after it were on their way.
+    assert len(asked) <= 16 < len(fit.images)
+    told = train_smm_worker._refusal(3, config, None, unreadable)
+    assert told.startswith("data: the store did not give an image")
+    assert f"{failing}: 503 Slow Down" in told
+    assert train_smm_worker._refusal(3, config, None, {failing: "cut short"}) is None
+
+
+class SaysWhatItReads:
+    """Stands in for a vision-language model: yes to all that has a square in it, whatever the picture shows."""
+
+    def ask(self, images, questions, max_new_tokens):
+        return ["Yes." if "square" in question else "No." for question in questions]
+
+    def why_unseeable(self, image):
+        return None
+
+
+@pytest.mark.slow
+def test_what_the_labelling_job_writes_is_what_is_trained_on(cluster, data, blip2, tmp_path, monkeypatch):
+    monkeypatch.setattr(VisionLanguageModel, "load", classmethod(lambda *arguments: SaysWhatItReads()))
+    document = {"output": str(tmp_path / "labels"), "model": {"folder": "/model"}, "other_captions": 2}
+    labelling = validate(LabelVqaConfig, data | document, "test")
+    label = LabelParts(labelling, RunFolder(labelling.output), "hash", "session")
+    told = [label(part) for part in plan_parts(read_captions(data["annotations"], data["images"]), labelling)]
+    num_labels, num_yes = (sum(row[name] for row in told) for name in ("num_labels", "num_yes"))
+    assert 0 < num_yes < num_labels
+    config = config_of(data, blip2, tmp_path / "out", targets={"labels": labelling.output}, train={"epochs": 1})
+    card, _ = train_smm(plan_smm(config))
+    assert f"{num_labels} labels, {num_yes / num_labels:.1%} yes" in card["data"]["labels"]
+    assert {"held_out_yes", "held_out_no"} <= set(card["history"][0])
+    assert StateMachine.load(tmp_path / "out" / "smm").shape.num_machines == 3

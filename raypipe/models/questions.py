@@ -11,6 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from raypipe.models.tagger import MatrixTagger
 from raypipe.ops.clauses import Token
 from raypipe.ops.questions import to_question
 
@@ -76,9 +77,9 @@ def load_tagger() -> tuple[Literal["nltk", "raypipe"], Callable[[Sequence[str]],
     from nltk.tag.perceptron import PerceptronTagger
 
     try:
-        return "nltk", PerceptronTagger().tag
+        return "nltk", MatrixTagger(PerceptronTagger()).tag
     except LookupError:
-        return "raypipe", shipped_tagger().tag
+        return "raypipe", MatrixTagger(shipped_tagger()).tag
 
 
 def shipped_tagger() -> Any:

@@ -5,12 +5,12 @@ O basis functions. A and B of the recurrence are fixed, so a whole sequence is o
 one machine to the next the sum over the shifted basis and the next recurrence are one fixed (O x O) matrix. Nothing
 loops over positions.
 
-What is computed when: `encode_question` once per distinct sentence, `encode_image` batched over all objects, and
-`answer`, all that is left for a pair, in a handful of small kernels.
+In training, `encode_question` and `encode_image` are computed once per sentence and per image, and `answer_grid`, all
+that is left for a pair, in a handful of small kernels.
 
 The paper names two outputs of the module: the embedding P(i, j) of the prediction, and the decision between "yes"
-and "no" that Eq. (6) makes of it. They are `forward` (or `answer`) and `probability_yes`; `Decision` is the second
-one, folded for use in a scan over tracks.
+and "no" that Eq. (6) makes of it. They are `forward` (or `answer`) and `probability_yes`; `models.decision` is the
+second one, folded for use in a scan over tracks.
 """
 
 import json
@@ -227,46 +227,6 @@ class StateMachine(nn.Module):
         for number in range(1, self.shape.num_machines):
             x = self._activate(number, self._mix(number, x @ self.transition))
         return functional.linear(x * self.last_basis, self.decoder.weight, self.decoder.bias)
-
-
-class Decision:
-    """p(yes) of a trained machine for given embeddings of "yes" and "no", folded into as few small products as it has.
-
-    Equal to `probability_yes(answer(...))` up to rounding, at less than half the cost: neighbouring matrices are
-    multiplied once, and of P only its norm and its product with yes - no are formed. A snapshot: later training does
-    not reach it.
-    """
-
-    @torch.no_grad()
-    def __init__(self, machine: StateMachine, yes_D: Tensor, no_D: Tensor) -> None:
-        mixers = machine.mixers.double()
-        self._first = (machine.image_kernel.double() @ mixers[0].T).float()
-        self._others = [(machine.transition.double() @ mixer.T).float() for mixer in mixers[1:]]
-        self._norms: list[tuple[Tensor, Tensor]] = []
-        if machine.gate is not None:
-            self._norms = list(
-                zip(machine.norm_weights.detach().clone(), machine.norm_biases.detach().clone(), strict=True)
-            )
-        decoder = machine.decoder.weight.double() * machine.last_basis
-        affine = torch.cat((decoder, machine.decoder.bias.double()[:, None]), dim=1)
-        # |affine z| = |R z|, as Q of affine = Q R keeps lengths.
-        triangle = torch.linalg.qr(affine).R
-        direction = yes_minus_no(yes_D.double(), no_D.double()) / machine.shape.temperature
-        head = torch.cat((triangle, (direction @ affine)[None])).T.float()
-        self._head, self._head_bias = head[:-1].contiguous(), head[-1].contiguous()
-
-    def __call__(self, question: QuestionColumns, image_columns_NQO: Tensor) -> Tensor:
-        """Return p(yes) for questions and images in pairs, (N,)."""
-        inputs_NQ = torch.linalg.vecdot(image_columns_NQO, question.gate[:, None])
-        x = torch.addmm(question.state, inputs_NQ, self._first)
-        for number in range(len(self._others) + 1):
-            if number:
-                x = x @ self._others[number - 1]
-            if self._norms:
-                x = activate(x, *self._norms[number])
-        projected = torch.addmm(self._head_bias, x, self._head)
-        norms = torch.linalg.vector_norm(projected[:, :-1], dim=1).clamp_min(MIN_NORM)
-        return torch.sigmoid(projected[:, -1] / norms)
 
 
 def activate(x: Tensor, weight_O: Tensor, bias_O: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from raypipe.errors import UserError
 
@@ -69,7 +70,7 @@ class VisionLanguageModel:
             model = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=DTYPES[precision], use_safetensors=True, **local
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"{folder}: transformers cannot load it as an image-text-to-text model: {reason}"

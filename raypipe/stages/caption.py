@@ -15,14 +15,17 @@ from torch import Tensor
 
 from raypipe.errors import UserError
 from raypipe.models.blip2 import NO_WORDS, Blip2, shared_blip2
-from raypipe.models.state_machine import Decision, QuestionColumns, StateMachine
+from raypipe.models.decision import Decision, FoldedQuestion
+from raypipe.models.state_machine import StateMachine
 from raypipe.ops.sentences import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
 from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
 
-# Image tokens that go through the state machine's encoder at once, and sentences through the text branch.
-BATCH_OBJECTS = 1024
-# Sentences whose embeddings an actor remembers between segments: 1.5 KB each, and 17 KB each for their questions.
+# Sentences and questions that go through the text branch at once.
+BATCH_SENTENCES = 1024
+# Objects whose image tokens are asked at once: few enough for them to stay in a processor's cache.
+BATCH_OBJECTS = 64
+# Sentences whose embeddings an actor remembers between segments: 3 KB each, and 3.5 KB each for their questions.
 REMEMBERED_SENTENCES = 4096
 
 Value = TypeVar("Value")
@@ -46,24 +49,24 @@ class TellSentences:
             raise UserError(f"{blip2}: {NO_WORDS}")
         self.vectors: dict[str, Tensor] = {}
         self.questions: dict[str, tuple[Tensor, Tensor]] = {}
-        self.smm: StateMachine | None = None
+        self.decide: Decision | None = None
         if config.memory != "off":
             if smm is None:
                 raise UserError("weights.smm is needed where sentence.memory is not off")
             from raypipe.models.questions import Questioner
 
             self.questioner = Questioner(config.questions)
-            self.smm = load_state_machine(smm, self.blip2, blip2)
+            machine = load_state_machine(smm, self.blip2, blip2)
             yes, no = self.blip2.embed_sentences(["yes", "no"])
             if torch.equal(yes, no):
                 raise UserError(f"{blip2}: its vocabulary holds neither yes nor no, so the state machine cannot answer")
-            self.decide = Decision(self.smm, yes, no)
+            self.decide = Decision(machine, yes, no)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with `sentence`, `sentence_is_carried` and `sentence_cls`, float16 (N, H_d)."""
         check_row(row, CAPTIONED, "caption")
         captions: list[str] = row["caption"].tolist()
-        source = self._sources(row, captions) if self.smm and captions else np.arange(len(captions))
+        source = self._sources(row, captions) if self.decide and captions else np.arange(len(captions))
         is_carried = source != np.arange(len(captions))
         sentences = [self._sentence(captions[s], fresh) for s, fresh in zip(source.tolist(), captions, strict=True)]
         vectors = _remembered(self.vectors, sentences, self._embed)
@@ -89,25 +92,24 @@ class TellSentences:
     @torch.no_grad()
     def _sources(self, row: dict[str, Any], captions: list[str]) -> NDArray[np.int64]:
         """Return the row whose caption describes each object, see `remember`."""
-        assert self.smm is not None  # noqa: S101 the caller knows
-        smm, device = self.smm, self.blip2.device
+        assert self.decide is not None  # noqa: S101 the caller knows
+        decide, device = self.decide, self.blip2.device
         tokens = torch.from_numpy(row["tokens"])
-        starts = range(0, len(tokens), BATCH_OBJECTS)
-        columns = torch.cat(
-            [smm.encode_image(tokens[start : start + BATCH_OBJECTS].to(device).float()) for start in starts]
-        )
         asked = list(dict.fromkeys(caption for caption in captions if caption))
         place = {caption: number for number, caption in enumerate(asked)}
-        place_of = torch.tensor([place.get(caption, -1) for caption in captions], device=device)
+        place_of = np.array([place.get(caption, 0) for caption in captions])
         encoded = _remembered(self.questions, asked, self._encode_questions)
-        state, gate = (torch.stack(parts) for parts in zip(*encoded, strict=True)) if encoded else (None, None)
+        state, probe = (torch.stack(parts) for parts in zip(*encoded, strict=True)) if encoded else (None, None)
 
         def ask(now: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
-            assert state is not None and gate is not None  # noqa: S101, PT018 only captions that are there are asked
-            question = place_of[torch.from_numpy(earlier).to(device)]
-            image = columns[torch.from_numpy(now).to(device)]
-            holds = self.decide(QuestionColumns(state[question], gate[question]), image) > 0.5
-            return np.asarray(holds.cpu().numpy())
+            assert state is not None and probe is not None  # noqa: S101, PT018 only captions that are there are asked
+            holds = []
+            for start in range(0, len(now), BATCH_OBJECTS):
+                batch = slice(start, start + BATCH_OBJECTS)
+                image = tokens[torch.from_numpy(now[batch])].to(device).float()
+                question = torch.from_numpy(place_of[earlier[batch]]).to(device)
+                holds.append(decide(FoldedQuestion(state[question], probe[question]), image) > 0.5)
+            return np.asarray(torch.cat(holds).cpu().numpy())
 
         sides = row["boxes"][:, 2:].astype(np.float64) - row["boxes"][:, :2]
         return remember(row["track_id"], row["frame_offset"], sides.prod(axis=1), captions, ask, self.reach_frames)
@@ -118,10 +120,10 @@ class TellSentences:
 
     @torch.no_grad()
     def _encode_questions(self, captions: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        assert self.smm is not None  # noqa: S101 the caller knows
+        assert self.decide is not None  # noqa: S101 the caller knows
         tokens = self.blip2.encode_questions([self.questioner(caption) for caption in captions])
-        columns = self.smm.encode_question(tokens)
-        return list(zip(columns.state, columns.gate, strict=True))
+        folded = self.decide.encode_question(tokens)
+        return list(zip(folded.state, folded.probe, strict=True))
 
 
 def load_state_machine(folder: str, blip2: Blip2, blip2_folder: str) -> StateMachine:
@@ -148,7 +150,7 @@ def _remembered(
     if len(memory) + len(missing) > REMEMBERED_SENTENCES:
         memory.clear()
         missing = list(dict.fromkeys(keys))
-    for start in range(0, len(missing), BATCH_OBJECTS):
-        batch = missing[start : start + BATCH_OBJECTS]
+    for start in range(0, len(missing), BATCH_SENTENCES):
+        batch = missing[start : start + BATCH_SENTENCES]
         memory.update(zip(batch, compute(batch), strict=True))
     return [memory[key] for key in keys]

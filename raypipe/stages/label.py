@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raypipe.config_file import local_folder
 from raypipe.datasets.vqa_labels import LABEL, LABELS_FOLDER, serialise_labels
+from raypipe.errors import UserError
 from raypipe.models.vlm import Image, Precision, VisionLanguageModel
 from raypipe.ops.vlm_answers import parse_yes_no
 from raypipe.storage import RunFolder
-from raypipe.training_images import try_picture
+from raypipe.training_images import store_failure, try_picture
 
 REQUEST = "{question} Answer yes or no."
 # A yes or no stands at the start; models that think before they answer need more.
@@ -42,7 +43,8 @@ class AnswerQuestions:
 
     A row has `part`, `num_parts`, and for each pair its `image_ids`, `paths` and `captions`, those of one image
     together. An answer that says neither yes nor no is kept as unknown. An image that cannot be read has no labels,
-    and is named in what returns. Raises UserError, when it is made, for a model that cannot be loaded.
+    and is named in what returns. Raises UserError, when it is made, for a model that cannot be loaded, and when it is
+    called, for an image that its store fails to give.
     """
 
     def __init__(
@@ -84,6 +86,9 @@ class AnswerQuestions:
     def _look(self, path: str) -> Image | str:
         """Return a picture that the model can be shown, or the reason why there is none."""
         picture = try_picture(path)
+        failure = store_failure({path: picture}) if isinstance(picture, str) else None
+        if failure:
+            raise UserError(failure)
         return picture if isinstance(picture, str) else self.model.why_unseeable(picture) or picture
 
     def _answers(self, row: dict[str, Any], pictures: dict[str, Image]) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional
 
 from raypipe.errors import UserError
-from raypipe.models.state_machine import Decision, QuestionColumns, StateMachine, StateMachineShape
+from raypipe.models.state_machine import QuestionColumns, StateMachine, StateMachineShape
 from raypipe.ops.legendre import run_memory, window_basis
 from tests.blip2_checkpoints import figure
-from tests.structured_pairs import TextSide, balanced_accuracy, make_tracks, make_world, train, train_for_tracks
+from tests.structured_pairs import balanced_accuracy, make_world, train
 
 SMALL = StateMachineShape(hidden=12, num_query=5, max_text=4, order=6)
 
@@ -116,10 +116,7 @@ def test_the_grid_is_every_pair():
 
 
 def test_no_pairs():
-    model, (yes, no) = machine(), yes_and_no()
-    question, image = tokens(count=0)
-    assert model(question, image).shape == (0, SMALL.hidden)
-    assert Decision(model, yes, no)(model.encode_question(question), model.encode_image(image)).shape == (0,)
+    assert machine()(*tokens(count=0)).shape == (0, SMALL.hidden)
 
 
 def test_probability_yes_by_hand():
@@ -136,36 +133,6 @@ def test_probability_yes_is_a_softmax_of_cosines():
     cosines = torch.stack([functional.cosine_similarity(predictions, word[None]) for word in (yes, no)])
     expected = torch.softmax(cosines / SMALL.temperature, dim=0)[0]
     assert torch.allclose(model.probability_yes(predictions, yes, no), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("variant", ["gated", "printed"])
-@pytest.mark.parametrize("num_machines", [1, 3])
-@pytest.mark.parametrize("hidden", [4, 12, 80])
-def test_the_decision_is_the_probability_of_the_answer(variant, num_machines, hidden):
-    model = machine(replace(SMALL, variant=variant, num_machines=num_machines, hidden=hidden))
-    # Otherwise the bias is most of a random machine's P, and all probabilities are alike.
-    model.decoder.bias.mul_(0.01)
-    question, image = tokens(model.shape, count=20)
-    columns = model.encode_question(question), model.encode_image(image)
-    predictions = model.answer(*columns)
-    # The words are two answers that differ most, so that probabilities do too: random words may be far from all.
-    no = predictions[0]
-    yes = predictions[functional.cosine_similarity(predictions, no[None]).argmin()]
-    expected = model.probability_yes(predictions, yes, no)
-    assert expected.std() > 0.005
-    assert torch.allclose(Decision(model, yes, no)(*columns), expected, rtol=0, atol=2e-5)
-
-
-def test_a_decision_is_a_snapshot():
-    model, (yes, no) = machine(), yes_and_no()
-    question, image = tokens()
-    columns = model.encode_question(question), model.encode_image(image)
-    decision = Decision(model, yes, no)
-    before = decision(*columns)
-    for weights in (model.mixers, model.decoder.weight, model.norm_weights, model.norm_biases):
-        weights.mul_(2).add_(1)
-    assert torch.equal(decision(*columns), before)
-    assert not torch.allclose(Decision(model, yes, no)(*columns), before, atol=0, rtol=0.1)
 
 
 def test_questions_are_encoded_once_and_gathered():
@@ -293,20 +260,3 @@ def test_printed_stays_at_chance_however_long_it_is_trained():
     # One world alone may be up to 0.75: a sum of two scores can hold all pairs that match just above 0, where half of
     # the others are too.
     assert np.mean(accuracies) == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_sentence_is_kept_while_an_object_shrinks_and_dropped_when_its_action_changes():
-    world = make_world(WORLD)
-    model = train_for_tracks(world)
-    decision, text = Decision(model, world.yes, world.no), TextSide(world)
-    kept, dropped = [], []
-    for track in make_tracks(world, 100):
-        question = model.encode_question(text.encode_questions([track.captions[0]]))
-        everywhere = QuestionColumns(*(part.expand(len(track.tokens), -1) for part in question))
-        holds = decision(everywhere, model.encode_image(track.tokens)) > 0.5
-        # Once dropped, a sentence does not come back.
-        kept.append(holds[1 : track.change].cummin(0).values)
-        dropped.append(~holds[track.change :].cummin(0).values)
-    shares = [float(torch.cat(frames).float().mean()) for frames in (kept, dropped)]
-    figure(f"first sentence of a track that shrinks: kept {shares[0]:.3f}, dropped after a change {shares[1]:.3f}")
-    assert min(shares) >= 0.9

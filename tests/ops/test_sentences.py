@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypipe.ops.sentences import in_track_order, remember
+from raypipe.ops.sentences import LATEST, remember
 
 
 def yes(now, earlier):
-    return np.ones(len(now), bool)
+    return np.ones(earlier.shape, bool)
 
 
 def no(now, earlier):
-    return np.zeros(len(now), bool)
+    return np.zeros(earlier.shape, bool)
 
 
 def told(areas, captions=None, ask=yes, reach=None, tracks=None, frames=None):
@@ -41,7 +41,7 @@ def test_the_largest_view_speaks(areas, expected):
 def test_a_no_forgets_what_was():
     # The action changes at row 2: rows 2 and later say no to rows 0 and 1, and yes to one another.
     def ask(now, earlier):
-        return (now >= 2) == (earlier >= 2)
+        return (now[:, None] >= 2) == (earlier >= 2)
 
     assert told([9, 8, 7, 6, 5], ask=ask) == [0, 0, 2, 2, 2]
     # With a larger view no one is asked, but the older are forgotten all the same.
@@ -71,8 +71,8 @@ def test_an_empty_caption_is_never_carried_and_asks_nothing():
     asked = []
 
     def ask(now, earlier):
-        asked.extend(zip(now.tolist(), earlier.tolist(), strict=True))
-        return np.ones(len(now), bool)
+        asked.extend(pairs(now, earlier))
+        return np.ones(earlier.shape, bool)
 
     # The empty one at row 0 is the largest; row 2 is empty and takes what row 1 said.
     assert told([9, 8, 7, 6], ["", "b", "", "d"], ask) == [0, 1, 1, 1]
@@ -86,23 +86,52 @@ def test_tracks_do_not_speak_for_each_other():
     assert told([1, 9, 5, 8, 4], tracks=tracks, frames=frames) == [0, 1, 2, 1, 2]
 
 
-def test_tracks_are_asked_at_once():
+def test_boxes_are_asked_at_once_and_about_the_captions_that_last_ever_further_ahead():
     sizes = []
 
     def ask(now, earlier):
-        sizes.append(len(now))
-        return np.ones(len(now), bool)
+        sizes.append(int((earlier >= 0).sum()))
+        return np.ones(earlier.shape, bool)
 
-    frames, tracks = np.repeat(np.arange(4), 5), np.tile(np.arange(5), 4)
-    told(np.repeat([9, 8, 7, 6], 5), ask=ask, frames=frames, tracks=tracks)
-    assert sizes == [5, 5, 5]
+    num_tracks, num_frames = 5, 40
+    frames, tracks = np.repeat(np.arange(num_frames), num_tracks), np.tile(np.arange(num_tracks), num_frames)
+    areas = np.repeat(np.arange(num_frames, 0, -1), num_tracks)
+    assert LATEST == 3
+    told(areas, ask=ask, frames=frames, tracks=tracks)
+    # Every box about the one, two and three before it; then the first caption, which is the only one that is needed,
+    # about boxes 4 to 6, 7 to 12, 13 to 24 and 25 to 39.
+    assert sizes == [5 * (39 + 38 + 37), 5 * 3, 5 * 6, 5 * 12, 5 * 15]
+    sizes.clear()
+    told(areas, ask=no_of(sizes), frames=frames, tracks=tracks)
+    assert sizes == [5 * (39 + 38 + 37)]
+    sizes.clear()
+    told(np.arange(9), ask=no_of(sizes))
+    assert sizes == []
 
 
-def test_order_within_tracks():
-    # Rows in any order; tracks of three, one and two boxes.
-    groups = in_track_order(np.array([4, 1, 4, 0, 4, 0]), np.array([2, 0, 0, 5, 1, 3]))
-    assert [group.tolist() for group in groups] == [[1, 2, 5], [3, 4], [0]]
-    assert in_track_order(np.zeros(0, int), np.zeros(0, int)) == []
+def no_of(sizes):
+    """Answers no, and notes how much was asked at once."""
+
+    def ask(now, earlier):
+        sizes.append(int((earlier >= 0).sum()))
+        return np.zeros(earlier.shape, bool)
+
+    return ask
+
+
+def pairs(now, earlier):
+    return [
+        (row, other)
+        for row, others in zip(now.tolist(), earlier.tolist(), strict=True)
+        for other in others
+        if other >= 0
+    ]
+
+
+def test_rows_may_come_in_any_order():
+    # Track 4 is rows 1, 4, 0 by frame, track 0 rows 5, 3; track 1 has one.
+    tracks, frames = [4, 1, 4, 0, 4, 0], [2, 0, 0, 5, 1, 3]
+    assert told([7, 1, 9, 4, 8, 6], tracks=tracks, frames=frames) == [2, 1, 2, 5, 2, 5]
 
 
 def recursion(areas, captions, holds):
@@ -121,7 +150,7 @@ def test_without_a_limit_it_is_the_recursion(rows):
     captions = [f"c{row}" for row in range(len(rows))]
 
     def ask(now, earlier):
-        return actions[now] == actions[earlier]
+        return actions[now][:, None] == actions[earlier]
 
     expected = recursion(areas, captions, lambda row, current: actions[row] == actions[current])
     assert told(areas, captions, ask) == expected
@@ -135,3 +164,45 @@ def test_a_cut_video_tells_the_same_where_all_holds(areas, reach, cut):
     whole = told(areas, reach=reach)
     part = [row + first for row in told(areas[first:], reach=reach)]
     assert part[min(cut, len(areas)) - first :] == whole[min(cut, len(areas)) :]
+
+
+def one_by_one(tracks, frames, areas, captions, holds, reach):
+    """What `remember` returns, by its words: a box after the other, each asked about one caption at most."""
+    source, memories = list(range(len(areas))), {}
+    for row in sorted(range(len(areas)), key=lambda row: (tracks[row], frames[row])):
+        memory = memories.setdefault(tracks[row], [])
+        in_reach = [kept for kept in memory if reach is None or frames[row] - frames[kept] <= reach]
+        largest = max(in_reach, key=lambda kept: areas[kept], default=None)
+        if largest is not None and areas[largest] > areas[row]:
+            if holds[row, largest]:
+                source[row] = largest
+            else:
+                in_reach = []
+        # What is no larger than a later view is never needed again.
+        in_reach = [kept for kept in in_reach if areas[kept] > areas[row] or not captions[row]]
+        memories[tracks[row]] = [*in_reach, row] if captions[row] else in_reach
+    return source
+
+
+BOXES = st.tuples(st.integers(0, 2), st.integers(0, 6), st.sampled_from(["", "a", "b"]))
+
+
+@given(
+    st.lists(BOXES, max_size=40),
+    st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+    st.none() | st.integers(0, 9),
+    st.integers(0, 99),
+)
+def test_asking_ahead_changes_no_sentence(boxes, share_of_no, reach, seed):
+    tracks, areas, captions = ([box[part] for box in boxes] for part in range(3))
+    rng = np.random.default_rng(seed)
+    # Frames of a track grow by one or two.
+    frames = np.cumsum(rng.integers(1, 3, len(boxes)))
+    holds = rng.random((len(boxes), len(boxes))) >= share_of_no
+
+    def ask(now, earlier):
+        assert all(captions[other] and areas[other] > areas[row] for row, other in pairs(now, earlier))
+        return holds[now[:, None], earlier]
+
+    found = told(areas, captions, ask, reach, tracks, frames)
+    assert found == one_by_one(tracks, frames, areas, captions, holds, reach)

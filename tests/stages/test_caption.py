@@ -4,7 +4,8 @@ import torch
 
 from raypipe.errors import UserError
 from raypipe.models.blip2 import Blip2
-from raypipe.models.state_machine import Decision, StateMachine, StateMachineShape
+from raypipe.models.decision import Decision
+from raypipe.models.state_machine import StateMachine, StateMachineShape
 from raypipe.stages import caption
 from raypipe.stages.caption import TellSentences
 from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
@@ -49,7 +50,9 @@ def teller(weights, memory="replace", reach=None):
 
 def answering(stage, answer, monkeypatch):
     """Let the state machine say yes or no to everything."""
-    monkeypatch.setattr(stage, "decide", lambda question, image: torch.full((len(image),), float(answer)))
+    monkeypatch.setattr(
+        Decision, "__call__", lambda _, question, image: torch.full(question.state.shape[:2], float(answer))
+    )
     return stage
 
 
@@ -197,8 +200,7 @@ def test_a_sentence_is_kept_while_it_holds_and_dropped_when_the_action_changes(w
     shape = StateMachineShape(hidden=TINY.hidden, num_query=TINY.num_query, max_text=TINY.max_txt_len)
     world = make_world(shape)
     stage = teller(weights)
-    stage.smm = train(world, 150)
-    stage.decide = Decision(stage.smm, world.yes, world.no)
+    stage.decide = Decision(train(world, 150), world.yes, world.no)
 
     def questions(sentences):
         # Of a sentence without an action the text says nothing.

@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from raypipe.datasets.vqa_labels import read_labels
+from raypipe.errors import UserError
 from raypipe.models.vlm import VisionLanguageModel
 from raypipe.stages.label import MAX_NEW_TOKENS, PICTURES_AT_ONCE, AnswerQuestions, VqaModelConfig, part_path
 from raypipe.storage import RunFolder
+from raypipe.training_images import NotGiven
 
 
 class Sees:
@@ -101,3 +103,10 @@ def test_the_same_part_again_is_the_same_file(stage, tmp_path):
     first = Path(part_path(stage.folder, 0)).read_bytes()
     stage(row(pairs))
     assert Path(part_path(stage.folder, 0)).read_bytes() == first
+
+
+def test_a_picture_that_its_store_does_not_give_is_not_left_out(stage, tmp_path, monkeypatch):
+    monkeypatch.setattr("raypipe.stages.label.try_picture", lambda path: NotGiven("s3://b/1.png: 503 Slow Down"))
+    with pytest.raises(UserError, match=r"the store did not give an image.*s3://b/1.png: 503 Slow Down"):
+        stage(row([("1", "s3://b/1.png", "a bright street")]))
+    assert not (tmp_path / "out").exists()
