@@ -15,6 +15,7 @@ from torch import Tensor
 
 from raypipe.errors import UserError
 from raypipe.models.blip2 import NO_WORDS, Blip2, shared_blip2
+from raypipe.models.memory import Batches
 from raypipe.models.state_machine import Decision, QuestionColumns, StateMachine
 from raypipe.ops.sentences import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
@@ -33,7 +34,7 @@ class TellSentences:
 
     Needs `tokens` and `caption` of `EncodeObjects`. A sentence is carried for at most `reach_frames` decoded frames
     (None: without end), and never from one track to another. Raises UserError for weights that are missing, without a
-    vocabulary, or made for other sizes.
+    vocabulary, or made for other sizes, and GpuMemoryError where one object does not fit into the GPU's memory.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class TellSentences:
         self.blip2 = shared_blip2(blip2, encode.device, encode.precision, text_only=True)
         if self.blip2.tokenizer is None:
             raise UserError(f"{blip2}: {NO_WORDS}")
+        self.batches = Batches("caption", "objects", BATCH_OBJECTS)
         self.vectors: dict[str, Tensor] = {}
         self.questions: dict[str, tuple[Tensor, Tensor]] = {}
         self.smm: StateMachine | None = None
@@ -66,7 +68,7 @@ class TellSentences:
         source = self._sources(row, captions) if self.smm and captions else np.arange(len(captions))
         is_carried = source != np.arange(len(captions))
         sentences = [self._sentence(captions[s], fresh) for s, fresh in zip(source.tolist(), captions, strict=True)]
-        vectors = _remembered(self.vectors, sentences, self._embed)
+        vectors = _remembered(self.vectors, sentences, self._embed, self.batches)
         cls = torch.stack(vectors) if vectors else torch.zeros(0, self.blip2.config.hidden)
         spoken = row | {
             "sentence": np.array([*sentences, None], dtype=object)[:-1],
@@ -92,22 +94,29 @@ class TellSentences:
         assert self.smm is not None  # noqa: S101 the caller knows
         smm, device = self.smm, self.blip2.device
         tokens = torch.from_numpy(row["tokens"])
-        starts = range(0, len(tokens), BATCH_OBJECTS)
-        columns = torch.cat(
-            [smm.encode_image(tokens[start : start + BATCH_OBJECTS].to(device).float()) for start in starts]
-        )
+
+        def encode(batch: slice) -> Tensor:
+            return smm.encode_image(tokens[batch].to(device).float())
+
+        columns = torch.cat([part for _, part in self.batches.run(len(tokens), encode)])
         asked = list(dict.fromkeys(caption for caption in captions if caption))
         place = {caption: number for number, caption in enumerate(asked)}
         place_of = torch.tensor([place.get(caption, -1) for caption in captions], device=device)
-        encoded = _remembered(self.questions, asked, self._encode_questions)
+        encoded = _remembered(self.questions, asked, self._encode_questions, self.batches)
         state, gate = (torch.stack(parts) for parts in zip(*encoded, strict=True)) if encoded else (None, None)
 
         def ask(now: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
             assert state is not None and gate is not None  # noqa: S101, PT018 only captions that are there are asked
-            question = place_of[torch.from_numpy(earlier).to(device)]
-            image = columns[torch.from_numpy(now).to(device)]
-            holds = self.decide(QuestionColumns(state[question], gate[question]), image) > 0.5
-            return np.asarray(holds.cpu().numpy())
+            questions = place_of[torch.from_numpy(earlier).to(device)]
+            images = torch.from_numpy(now).to(device)
+
+            def decide(batch: slice) -> NDArray[np.bool_]:
+                question = questions[batch]
+                holds = self.decide(QuestionColumns(state[question], gate[question]), columns[images[batch]]) > 0.5
+                return np.asarray(holds.cpu().numpy())
+
+            decisions = [part for _, part in self.batches.run(len(now), decide)]
+            return np.concatenate([np.zeros(0, np.bool_), *decisions])
 
         sides = row["boxes"][:, 2:].astype(np.float64) - row["boxes"][:, :2]
         return remember(row["track_id"], row["frame_offset"], sides.prod(axis=1), captions, ask, self.reach_frames)
@@ -141,14 +150,16 @@ def load_state_machine(folder: str, blip2: Blip2, blip2_folder: str) -> StateMac
 
 
 def _remembered(
-    memory: dict[str, Value], keys: Sequence[str], compute: Callable[[Sequence[str]], list[Value]]
+    memory: dict[str, Value],
+    keys: Sequence[str],
+    compute: Callable[[Sequence[str]], list[Value]],
+    batches: Batches,
 ) -> list[Value]:
     """Return a value for every key, computed once for each distinct one that is not in memory."""
     missing = [key for key in dict.fromkeys(keys) if key not in memory]
     if len(memory) + len(missing) > REMEMBERED_SENTENCES:
         memory.clear()
         missing = list(dict.fromkeys(keys))
-    for start in range(0, len(missing), BATCH_OBJECTS):
-        batch = missing[start : start + BATCH_OBJECTS]
-        memory.update(zip(batch, compute(batch), strict=True))
+    for batch, values in batches.run(len(missing), lambda batch: compute(missing[batch])):
+        memory.update(zip(missing[batch], values, strict=True))
     return [memory[key] for key in keys]

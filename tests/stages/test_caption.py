@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from raypipe.errors import UserError
+from raypipe.errors import GpuMemoryError, UserError
 from raypipe.models.blip2 import Blip2
 from raypipe.models.state_machine import Decision, StateMachine, StateMachineShape
 from raypipe.stages import caption
@@ -219,3 +219,32 @@ def test_a_sentence_is_kept_while_it_holds_and_dropped_when_the_action_changes(w
     figure(f"kept while it holds: {kept:.3f}; dropped after the change: {dropped:.3f}")
     assert kept >= 0.9
     assert dropped >= 0.9
+
+
+FAILING = ["encode_image", "encode_question", "decide", "embed_sentences"]
+
+
+@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize("most", [1, 0])
+def test_lack_of_memory_halves_the_batch_of_every_call(weights, monkeypatch, name, most):
+    """Each of the calls that use the GPU may find its memory full; one object at once is what fits."""
+    row = captioned(["a man riding", "a man", "a dog", "the street"], [1, 1, 2, 2], [0, 1, 0, 1], [9, 8, 7, 6])
+    expected = teller(weights)(row)
+    stage = teller(weights)
+    owner = stage.smm if name.startswith("encode") else stage.blip2 if name == "embed_sentences" else stage
+    original = getattr(owner, name)
+
+    def few_at_most(*given):
+        if len(given[-1]) > most:
+            raise torch.OutOfMemoryError
+        return original(*given)
+
+    monkeypatch.setattr(owner, name, few_at_most)
+    if most == 0:
+        with pytest.raises(GpuMemoryError, match=r"caption: .* batch of one of objects"):
+            stage(row)
+        return
+    found = stage(row)
+    assert stage.batches.size == 1
+    assert found["sentence"].tolist() == expected["sentence"].tolist()
+    np.testing.assert_allclose(found["sentence_cls"], expected["sentence_cls"], atol=1e-3)
