@@ -11,6 +11,7 @@ import av
 from av.stream import Discard, Disposition
 
 from raypipe.errors import CorruptVideoError
+from raypipe.video.watchdog import note_progress
 
 # Names of MP4 boxes that a file can begin with.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
@@ -76,6 +77,7 @@ def _reading_errors(uri: str) -> Iterator[None]:
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:
     """Yield the stream's packets that hold data, from where the container stands to the end of the file."""
     for packet in container.demux(stream):
+        note_progress()
         if packet.size:
             yield packet
         elif packet.dts is None:
