@@ -13,6 +13,8 @@ from av.stream import Discard, Disposition
 from raypipe.errors import CorruptVideoError
 from raypipe.video.watchdog import note_progress
 
+# Formats whose files name other files to be read.
+_PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "sdp", "rtsp"})
 # Names of MP4 boxes that a file can begin with.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
 
@@ -40,14 +42,19 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
             # "file:" keeps FFmpeg from taking "name:rest" for a protocol; the whitelist keeps a playlist that is
             # named .mp4 from opening connections.
             source: Any = f"file:{path}"
+            allowed = "file"
         else:
             source = stack.enter_context(_open_remote(uri))
+            # What comes from a store has no business with the files of this machine.
+            allowed = "none"
         try:
             # Titles and comments in other encodings than UTF-8 are common, and nothing here needs them.
-            opened = av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            opened = av.open(source, options={"protocol_whitelist": allowed}, metadata_errors="replace")
             container = stack.enter_context(opened)
         except (av.error.InvalidDataError, av.error.EOFError) as error:
             raise CorruptVideoError(f"{uri}: {_describe_non_video(uri)}") from error
+        if container.format.name in _PLAYLISTS:
+            raise CorruptVideoError(f"{uri}: a playlist of other files ({container.format.name}), not a video")
         stream = _pick_stream(container, uri)
         for other in container.streams:
             if other.index != stream.index:
