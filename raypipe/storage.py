@@ -4,7 +4,7 @@
     catalogue.jsonl                         one probed video per line
     features/<video_id>/<segment>.parquet   one file = one committed segment
     dead/<video_id>/<segment>.json          what could not be done, and why
-    attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver
+    attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver; .hung: what hung
     scores/<video_id>.parquet, models/, results.json; of a variation below variations/<name>/
 
 The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the

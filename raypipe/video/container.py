@@ -1,6 +1,7 @@
 """Opening a video, from a local path or any fsspec URI, and saying what is there instead when it is none."""
 
 import errno
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -146,8 +147,9 @@ def _describe_bytes(file: BinaryIO) -> str:
 
 def _mp4_boxes(file: BinaryIO) -> set[bytes]:
     names: set[bytes] = set()
-    position = 0
-    while True:
+    position, end = 0, file.seek(0, io.SEEK_END)
+    # A damaged size points anywhere, also to where no file can be long enough for a seek.
+    while position < end:
         file.seek(position)
         header = file.read(16)
         if len(header) < 8:
@@ -159,3 +161,4 @@ def _mp4_boxes(file: BinaryIO) -> set[bytes]:
         if size < 8:
             return names
         position += size
+    return names
