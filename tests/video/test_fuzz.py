@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.video.clips import moving_squares, write_clip
@@ -104,7 +104,14 @@ def test_the_worker_tells_what_is_good_bad_and_fatal(whole, worker, tmp_path):
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-@settings(max_examples=40, derandomize=True, database=None, print_blob=False, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    # A hang costs a minute: it is told as it is found.
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 @given(changes=st.lists(CHANGES, min_size=1, max_size=4))
 def test_no_bytes_take_their_process_with_them(whole, worker, tmp_path, name, changes):
     content = whole[name]
