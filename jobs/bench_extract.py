@@ -2,6 +2,7 @@
 
 python -m jobs.bench_extract                          generated clips of skewed lengths; 2 and 20 minutes of video
 python -m jobs.bench_extract --root DIR --boxes DIR   efficiency on a `folder` data set, with its boxes
+python -m jobs.bench_extract --only archive           10 minutes and 10 hours of a still picture
 python -m jobs.bench_extract --quick                  the same on next to nothing, to see that it works
 
 Efficiency is the ideal time (the stages' own seconds, summed over all segments, over the cores) over the measured
@@ -10,6 +11,9 @@ connecting, probing the videos, starting the actors. Memory is the peak of the s
 the driver's process tree, sampled twice a second; clips are written before, every measurement has a fresh process.
 What else runs on the machine lengthens the stages' seconds but not the gaps between them, and so flatters the
 efficiency: how much of the cores went to others meanwhile is printed, and should be near nothing.
+
+The archive is a 10-hour video of 2 frames a second in which little happens, so that its length and not its content
+costs time: which actor did which segment is noted, and its peak is compared with that of its first 10 minutes.
 """
 
 import argparse
@@ -19,11 +23,12 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,7 @@ import psutil
 from numpy.typing import NDArray
 
 from jobs.bench_motion import moving_textures
+from jobs.extra_steps import NoteActor
 from raypipe.config import RunConfig, parse_config
 from raypipe.demo import FPS, HEIGHT, WIDTH
 from raypipe.versions import versions
@@ -43,19 +49,22 @@ SAMPLE_SECONDS = 0.5
 # Lengths of the generated clips fall as rank ** -SKEW: the longest is about four times the mean.
 SKEW = 0.7
 PARTS = ("driver", "actors", "ray")
+ARCHIVE_FPS = 2
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is generated: clips and their mean length, and the two videos whose memory is compared."""
+    """How much is generated: clips and their mean length, and the pairs of videos whose memory is compared."""
 
     num_clips: int = 24
     mean_frames: int = 250
     short_seconds: float = 120.0
     long_seconds: float = 1200.0
+    archive_short_seconds: float = 600.0
+    archive_seconds: float = 36000.0
 
 
-QUICK = Sizes(num_clips=4, mean_frames=20, short_seconds=2.0, long_seconds=4.0)
+QUICK = Sizes(4, 20, short_seconds=2.0, long_seconds=4.0, archive_short_seconds=30.0, archive_seconds=600.0)
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Measurement:
 
     `other_cores` is how many cores everything else on the machine kept busy. `peak_bytes` is the largest sum over
     all processes, `parts_bytes` each part's own peak: driver, actors, and the rest of Ray (its servers and idle
-    workers).
+    workers). `actor_segments` is how many segments each actor did.
     """
 
     num_segments: int
@@ -76,6 +85,7 @@ class Measurement:
     other_cores: float
     peak_bytes: int
     parts_bytes: dict[str, int]
+    actor_segments: tuple[int, ...] = ()
 
     def efficiency(self, cores: int) -> float:
         """Return the ideal time over the measured time, without start-up."""
@@ -85,7 +95,7 @@ class Measurement:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the figures and what is asked of them, and write them as JSON where that is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["efficiency", "memory"], help="measure only one of the two")
+    parser.add_argument("--only", choices=["efficiency", "memory", "archive"], help="measure only one of these")
     parser.add_argument("--root", help="a `folder` data set for the efficiency, instead of generated clips")
     parser.add_argument("--boxes", help="its folder of boxes (default: sliding windows)")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="CPUs and actors (default: all)")
@@ -97,24 +107,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     document: dict[str, Any] = {"cores": arguments.cores, "sizes": asdict(sizes), "versions": versions()}
     measure_at = partial(measure, cores=arguments.cores, timeout_seconds=arguments.timeout)
     with tempfile.TemporaryDirectory() as directory:
-        if arguments.only != "memory":
+        if arguments.only in (None, "efficiency"):
             root = arguments.root or str(write_clips(Path(directory) / "clips", sizes))
             result = measure_at(root, Path(directory) / "clips_run", boxes_root=arguments.boxes)
             document["efficiency"] = asdict(result) | {"efficiency": result.efficiency(arguments.cores)}
             _print_efficiency(result, arguments.cores)
-        if arguments.only != "efficiency":
-            peaks = []
-            for name, seconds in (("short", sizes.short_seconds), ("long", sizes.long_seconds)):
-                root = str(write_long_video(Path(directory) / name, round(seconds * FPS)))
-                result = measure_at(root, Path(directory) / f"{name}_run")
-                peaks.append(result.peak_bytes)
-                document[name] = asdict(result)
-                _print_memory(seconds, result)
-            document["growth"] = peaks[1] / peaks[0]
-            print(f"memory: {document['growth']:.2f} times the peak of the short video; asked: at most {MAX_GROWTH}")
+        if arguments.only in (None, "memory"):
+            pair = (("short", sizes.short_seconds), ("long", sizes.long_seconds))
+            document |= _compare(Path(directory), pair, FPS, _endless_frames, measure_at)
+        if arguments.only == "archive" or (arguments.quick and not arguments.only):
+            pair = (("archive_short", sizes.archive_short_seconds), ("archive", sizes.archive_seconds))
+            document |= _compare(Path(directory), pair, ARCHIVE_FPS, _nearly_still_frames, measure_at)
     if arguments.json:
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")
     return 0
+
+
+def _compare(
+    directory: Path,
+    videos: Sequence[tuple[str, float]],
+    fps: int,
+    frames: Callable[[int], Iterator[NDArray[np.uint8]]],
+    measure_at: Callable[[str, Path], Measurement],
+) -> dict[str, Any]:
+    """Measure a short and a long video, named and with their seconds, and return the figures of both."""
+    figures: dict[str, Any] = {}
+    peaks = []
+    for name, seconds in videos:
+        root = str(write_long_video(directory / name, frames(0), round(seconds * fps), fps))
+        result = measure_at(root, directory / f"{name}_run")
+        peaks.append(result.peak_bytes)
+        figures[name] = asdict(result)
+        _print_memory(seconds, result)
+    long = videos[1][0]
+    figures["growth" if long == "long" else f"{long}_growth"] = growth = peaks[1] / peaks[0]
+    print(f"memory: {growth:.2f} times the peak of the short video; asked: at most {MAX_GROWTH}")
+    return figures
 
 
 def _print_efficiency(result: Measurement, cores: int) -> None:
@@ -138,7 +166,8 @@ def _print_memory(seconds: float, result: Measurement) -> None:
     parts = ", ".join(f"{name} {result.parts_bytes[name] / 2**20:,.0f}" for name in PARTS)
     print(
         f"memory: {seconds / 60:.2g} minutes, {result.num_segments:,} segments: peak "
-        f"{result.peak_bytes / 2**20:,.0f} MiB ({parts} at their own peaks), {result.wall_seconds:.0f} s"
+        f"{result.peak_bytes / 2**20:,.0f} MiB ({parts} at their own peaks), {result.wall_seconds:.0f} s; "
+        f"segments of each actor: {', '.join(map(str, result.actor_segments))}"
     )
 
 
@@ -159,10 +188,10 @@ def write_clips(root: Path, sizes: Sizes) -> Path:
     return root
 
 
-def write_long_video(root: Path, num_frames: int) -> Path:
-    """Write one video of `num_frames` as a `folder` data set, frame by frame, and return its root."""
+def write_long_video(root: Path, frames: Iterator[NDArray[np.uint8]], num_frames: int, fps: int) -> Path:
+    """Write one video of the first `num_frames` as a `folder` data set, frame by frame, and return its root."""
     (root / "test").mkdir(parents=True)
-    write_video(root / "test" / "long.mp4", islice(_endless_frames(0), num_frames))
+    write_video(root / "test" / "long.mp4", islice(frames, num_frames), fps)
     return root
 
 
@@ -172,6 +201,16 @@ def _endless_frames(seed: int) -> Iterator[NDArray[np.uint8]]:
     while True:
         for gray in (*luma, *luma[::-1]):
             yield np.repeat(gray[..., None], 3, axis=2)
+
+
+def _nearly_still_frames(seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames, uint8 (H, W, 3), for ever: a picture over which one square moves."""
+    picture = np.repeat(moving_textures(1, WIDTH, HEIGHT, seed)[0][..., None], 3, axis=2)
+    for number in count():
+        frame = picture.copy()
+        left = 4 * number % (WIDTH - 32)
+        frame[100:132, left : left + 32] = 255
+        yield frame
 
 
 def bench_config(root: str, output: Path, cores: int, boxes_root: str | None = None) -> RunConfig:
@@ -221,9 +260,13 @@ def measure(
 def _extract_and_send(document: Mapping[str, Any], sender: Connection) -> None:
     import ray
 
-    from raypipe.pipeline import extract
+    from raypipe import pipeline
 
-    result = extract(RunConfig.model_validate(document))
+    steps_of = pipeline.steps_of
+    with tempfile.TemporaryDirectory() as notes:
+        pipeline.steps_of = lambda *given: [*steps_of(*given), ("note", NoteActor, (notes,))]
+        result = pipeline.extract(RunConfig.model_validate(document))
+        actors = Counter(path.name.partition("-")[0] for path in Path(notes).iterdir())
     sender.send(
         {
             "num_segments": result.num_segments,
@@ -232,6 +275,7 @@ def _extract_and_send(document: Mapping[str, Any], sender: Connection) -> None:
             "seconds": dict(result.seconds),
             "wall_seconds": result.wall_seconds,
             "startup_seconds": result.startup_seconds,
+            "actor_segments": tuple(sorted(actors.values(), reverse=True)),
         }
     )
     # What multiprocessing starts ends without the exit handlers by which Ray stops its servers.

@@ -3,13 +3,13 @@
 import argparse
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raypipe import __version__
+from raypipe.credentials import HidingFormatter, print_traceback, without_credentials
 from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
 from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
@@ -119,7 +119,7 @@ def _ablate(options: argparse.Namespace) -> int:
         raise UserError("ablate needs --config FILE, as jobs/ablations/table3.yaml")
     from raypipe.ablate import ablate
 
-    return ablate(options.config, options.overrides, print, base=options.base, only=options.only)
+    return ablate(options.config, options.overrides, _say, base=options.base, only=options.only)
 
 
 def _export(options: argparse.Namespace, config: "RunConfig") -> int:
@@ -175,17 +175,24 @@ def do_step(name: str, config: "RunConfig", *, retry_dead: bool = False) -> int:
     """Do a step of a run, or all with "run", print its outcome and return the exit code: 0, or 3 with dead letters."""
     from raypipe.workflow import run_step
 
-    return EXIT_DEAD_LETTERS if run_step(name, config, print, retry_dead=retry_dead) else 0
+    return EXIT_DEAD_LETTERS if run_step(name, config, _say, retry_dead=retry_dead) else 0
+
+
+def _say(line: str) -> None:
+    print(without_credentials(line))
 
 
 def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
-    logging.basicConfig(level=logging.INFO if is_debugging else logging.WARNING, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(HidingFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if is_debugging else logging.WARNING, handlers=[handler])
+    sys.excepthook = print_traceback
     try:
         return work()
     except UserError as error:
         if is_debugging:
-            traceback.print_exc()
-        for line in str(error).splitlines():
+            print_traceback(type(error), error, error.__traceback__)
+        for line in without_credentials(str(error)).splitlines():
             print(f"raypipe: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -232,7 +239,7 @@ def _plan(options: argparse.Namespace, config: "RunConfig") -> int:
     from raypipe.results import write_json
 
     document = plan_step(
-        config, print, cluster=options.cluster, timings=options.timings, cost_per_hour=options.cost_per_hour
+        config, _say, cluster=options.cluster, timings=options.timings, cost_per_hour=options.cost_per_hour
     )
     write_json(document, options.json)
     return 0

@@ -31,8 +31,8 @@ FEATURE_PARTS = (
 )
 # A name that is a folder's on any file system.
 VARIATION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-# What of these decides how fast they are made, not what they are.
-SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes")
+# What of these decides how fast they are made, or given up, not what they are.
+SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes", "decode.timeout_seconds")
 # What decides which videos have features, not what they are.
 CHOICE_KEYS = ("dataset.abnormal_training",)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from raypipe.credentials import holds_credentials, without_credentials
 from raypipe.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,7 +27,15 @@ def digest(document: Any) -> str:
 
 
 def absolute(path: str) -> str:
-    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are."""
+    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are.
+
+    Raises UserError for a URI that holds a password or a token, which would be kept and shown with it.
+    """
+    if holds_credentials(path):
+        raise UserError(
+            f"{without_credentials(path)}: holds a password or a token; leave it out and give it where the store's "
+            "client looks for it (environment, ~/.aws, FSSPEC_<PROTOCOL>)"
+        )
     return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
 
 

@@ -22,5 +22,9 @@ class AnnotationError(DataError):
     """A file that comes with a video (boxes, labels) and does not say what it should."""
 
 
+class GpuMemoryError(DataError):
+    """A segment for which the memory of the GPU does not suffice, not even in batches of one."""
+
+
 class SchemaError(Exception):
     """A row or table that does not conform to `raypipe.schema`: a fault in the program, not in the data."""

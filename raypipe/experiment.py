@@ -2,14 +2,14 @@
 
 The only module that knows MLflow. It imports it when a run starts and not before, because that takes seconds. It uses
 the client and never the fluent functions, whose hidden active run does not survive threads and Ray workers. Once a
-run has started, MLflow's own patience with a slow server applies, and what it cannot record in that time raises.
+run has started, MLflow's own patience with a slow server applies (about four minutes). A server that is gone for
+longer costs the rest of the record, which is told, and not the run.
 """
 
 import functools
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import socket
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ PARAMS_PER_BATCH = 100
 METRICS_PER_BATCH = 1000
 # A digest longer than this is refused by MLflow.
 DIGEST_LENGTH = 36
+
+# How MLflow names what is the server's fault, or the network's.
+SERVER_ERRORS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
 
 CONNECT_SECONDS = 5
 # For the first contact and the last: a server that is not there must not hold the run up for minutes.
@@ -74,71 +78,104 @@ class Experiment:
     `run_id` and `tracking_uri` are None where tracking is disabled.
     """
 
-    def __init__(self, client: Any = None, tracking_uri: str | None = None, run: Any = None) -> None:
-        self._client = client
+    def __init__(self, recorder: "Recorder | None" = None, tracking_uri: str | None = None, run: Any = None) -> None:
+        self._recorder = recorder
         self.tracking_uri = tracking_uri
         self.run_id: str | None = run.info.run_id if run else None
         self._experiment_id: str | None = run.info.experiment_id if run else None
+
+    @property
+    def lost(self) -> str | None:
+        """Why the rest of the run was not recorded, None where all was."""
+        return self._recorder.lost if self._recorder else None
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings: text as it is, anything else as JSON, without the passwords of addresses.
 
         A value over 500 characters is cut there and ends in its length.
         """
-        if self._client:
+        if self._recorder:
             from mlflow.entities import Param
 
             rows = [Param(key, _param(value)) for key, value in params.items()]
             for i in range(0, len(rows), PARAMS_PER_BATCH):
-                self._client.log_batch(self.run_id, params=rows[i : i + PARAMS_PER_BATCH])
+                self._recorder("log_batch", self.run_id, params=rows[i : i + PARAMS_PER_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float | None], step: int = 0) -> None:
         """Record figures at a step; those that are None (not defined) are left out."""
-        if self._client:
-            _log_metrics(self._client, self.run_id, metrics, step)
+        if self._recorder:
+            for rows in _metric_batches(metrics, step):
+                self._recorder("log_batch", self.run_id, metrics=rows)
 
     def log_figure(self, figure: "Figure", name: str) -> None:
         """Record a figure as the file `name`, whose ending decides the format."""
-        if self._client:
-            self._client.log_figure(self.run_id, figure, name)
+        if self._recorder:
+            self._recorder("log_figure", self.run_id, figure, name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Record a copy of a local file, or of a folder with all in it, below `folder` of the run's files."""
-        if self._client:
-            log = self._client.log_artifacts if Path(path).is_dir() else self._client.log_artifact
-            log(self.run_id, str(path), folder)
+        if self._recorder:
+            log = "log_artifacts" if Path(path).is_dir() else "log_artifact"
+            self._recorder(log, self.run_id, str(path), folder)
 
     def log_dataset(self, name: str, fingerprint: str, source: str, *, context: str, **counts: int) -> None:
         """Record what the run read: its fingerprint (36 characters are kept), where it lies, and counts of it.
 
         `context` says for what it was read, as "extract" or "train".
         """
-        if self._client:
+        if self._recorder:
             from mlflow.entities import Dataset, DatasetInput, InputTag
 
             dataset = Dataset(
                 name=name,
                 digest=fingerprint[:DIGEST_LENGTH],
                 source_type="local" if _is_local(source) else "external",
-                source=json.dumps({"uri": source}),
+                source=json.dumps({"uri": without_credentials(source)}),
                 profile=json.dumps(counts),
             )
             tag = InputTag("mlflow.data.context", context)
-            self._client.log_inputs(self.run_id, [DatasetInput(dataset, [tag])])
+            self._recorder("log_inputs", self.run_id, [DatasetInput(dataset, [tag])])
 
     @contextmanager
     def child(self, name: str, params: Mapping[str, Any] | None = None) -> Iterator["Experiment"]:
         """Record a step of this run as a run of its own below it; it ends, and fails, like `track`'s."""
-        if self._client is None:
+        if self._recorder is None:
             yield self
             return
-        with _run(self._client, self.tracking_uri, self._experiment_id, name, {}, self.run_id) as experiment:
+        with _run(self._recorder, self.tracking_uri, self._experiment_id, name, {}, self.run_id) as experiment:
             experiment.log_params(params or {})
             yield experiment
 
     def metric_logger(self) -> "MetricLogger | None":
         """Return what a training worker needs to log into this run, None where tracking is disabled."""
         return metric_logger(self.tracking_uri, self.run_id)
+
+
+class Recorder:
+    """Calls MLflow's client until its server is lost; from then on nothing is recorded, and nothing waits for it.
+
+    `lost` is the reason, told once as a warning. Whatever else MLflow refuses raises.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.lost: str | None = None
+
+    def __call__(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Return what the client's method returns, None where the server is lost."""
+        if self.lost is not None:
+            return None
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+
+        try:
+            return getattr(self.client, method)(*arguments, **named)
+        except (MlflowException, RequestException) as error:
+            if getattr(error, "error_code", SERVER_ERRORS[0]) not in SERVER_ERRORS:
+                raise
+            self.lost = _first_line(error)[:MAX_REASON_LENGTH]
+            logger.warning("MLflow does not answer any more, the rest of the run is not recorded: %s", self.lost)
+            return None
 
 
 @contextmanager
@@ -164,7 +201,7 @@ def track(
     with _refusing(uri):
         client = _connect(uri)
         experiment_id = _experiment_id(client, config.experiment, artifacts)
-    with _run(client, uri, experiment_id, config.run_name or run_name, tags or {}, parent) as experiment:
+    with _run(Recorder(client), uri, experiment_id, config.run_name or run_name, tags or {}, parent) as experiment:
         experiment.log_params(params or {})
         yield experiment
 
@@ -179,15 +216,11 @@ class MetricLogger:
     def __call__(self, metrics: Mapping[str, float | None], step: int) -> None:
         """Record figures at a step, as an epoch's losses; those that are None are left out.
 
-        A server that does not answer costs the figures of this step, not the training.
+        A server that does not answer costs the figures of this step and of those that follow, not the training.
         """
-        _quieten()
-        from mlflow.exceptions import MlflowException
-
-        try:
-            _log_metrics(_client(self.tracking_uri), self.run_id, metrics, step)
-        except MlflowException as lost:
-            logger.warning("MLflow could not record step %d: %s", step, _first_line(lost))
+        recorder = _recorder(self.tracking_uri)
+        for rows in _metric_batches(metrics, step):
+            recorder("log_batch", self.run_id, metrics=rows)
 
 
 def metric_logger(tracking_uri: str | None, run_id: str | None) -> MetricLogger | None:
@@ -201,7 +234,7 @@ def ui_command(uri: str) -> str:
     The command names mlflow by its path where the shell would not find the one of this installation. A password in
     the URI is hidden, since the command is printed: the user fills it in.
     """
-    uri = without_password(uri)
+    uri = without_credentials(uri)
     if uri.startswith(("http://", "https://")):
         return uri
     ours = Path(sys.executable).with_name("mlflow")
@@ -214,7 +247,7 @@ def ui_command(uri: str) -> str:
 
 @contextmanager
 def _run(
-    client: Any,
+    recorder: Recorder,
     uri: str | None,
     experiment_id: str | None,
     name: str | None,
@@ -222,25 +255,20 @@ def _run(
     parent: str | None,
 ) -> Iterator[Experiment]:
     system = {"mlflow.source.name": "raypipe"} | ({"mlflow.parentRunId": parent} if parent else {})
-    run = client.create_run(experiment_id, tags={**tags, **system}, run_name=name)
+    run = recorder("create_run", experiment_id, tags={**tags, **system}, run_name=name)
+    if run is None:
+        yield Experiment(recorder, uri)
+        return
     try:
-        yield Experiment(client, uri, run)
+        yield Experiment(recorder, uri, run)
     except BaseException as error:
-        _end(client, run.info.run_id, error)
-        raise
-    client.set_terminated(run.info.run_id, "FINISHED")
-
-
-def _end(client: Any, run_id: str, error: BaseException) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with _environment(BOUNDED):
-            client.set_tag(run_id, "failure", _reason(error))
-            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-    except MlflowException as lost:
         # The reason the run failed matters more than that its record is incomplete.
-        logger.warning("MLflow could not record that the run failed: %s", _first_line(lost))
+        with _environment(BOUNDED):
+            recorder("set_tag", run.info.run_id, "failure", _reason(error))
+            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            recorder("set_terminated", run.info.run_id, status)
+        raise
+    recorder("set_terminated", run.info.run_id, "FINISHED")
 
 
 def _reason(error: BaseException) -> str:
@@ -253,24 +281,24 @@ def _reason(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return without_password(line)
+    return without_credentials(line)
 
 
 def _param(value: Any) -> str:
-    text = without_password(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+    text = without_credentials(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
     if len(text) <= MAX_PARAM_LENGTH:
         return text
     end = f"... ({len(text)} characters)"
     return text[: MAX_PARAM_LENGTH - len(end)] + end
 
 
-def _log_metrics(client: Any, run_id: str | None, metrics: Mapping[str, float | None], step: int) -> None:
+def _metric_batches(metrics: Mapping[str, float | None], step: int) -> Iterator[list[Any]]:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
     rows = [Metric(key, float(value), now, step) for key, value in metrics.items() if value is not None]
     for i in range(0, len(rows), METRICS_PER_BATCH):
-        client.log_batch(run_id, metrics=rows[i : i + METRICS_PER_BATCH])
+        yield rows[i : i + METRICS_PER_BATCH]
 
 
 def _locations(uri: str | None, default_directory: str | Path) -> tuple[str, str | None]:
@@ -315,7 +343,7 @@ def _refusing(uri: str) -> Iterator[None]:
         # urllib3 tells the cause last, after the address and all that was tried.
         reason = _first_line(error).rpartition("(Caused by ")[2][:200]
         raise UserError(
-            f"tracking.uri: MLflow cannot use {without_password(uri)} ({reason}); "
+            f"tracking.uri: MLflow cannot use {without_credentials(uri)} ({reason}); "
             "start the server, correct tracking.uri, or set tracking.enabled to false"
         ) from error
 
@@ -348,7 +376,9 @@ def _connect(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-_client = functools.cache(_connect)
+@functools.cache
+def _recorder(uri: str) -> Recorder:
+    return Recorder(_connect(uri))
 
 
 def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
@@ -386,8 +416,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for key in added:
             os.environ.pop(key, None)
-
-
-def without_password(text: str) -> str:
-    """Return the text with the user and password of every address in it hidden."""
-    return re.sub(r"//[^/@\s'\"]+@", "//***@", text)

@@ -11,7 +11,9 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ray
@@ -41,6 +43,7 @@ from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
 from raypipe.timings import TIMINGS_NAME
 from raypipe.versions import versions
+from raypipe.video.watchdog import ending_hangs
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ Step = tuple[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]]
 
 # A run that cannot write its last segment has wasted the others, so a full disk is told at the start.
 MIN_FREE_BYTES = 64 * 2**20
+# Deaths of its process after which a video is given up that cannot even be probed.
+PROBE_ATTEMPTS = 3
 # What `raypipe plan` measured.
 PLAN_NAME = "plan.json"
 
@@ -107,28 +112,60 @@ class RunSteps:
         self.max_attempts = max_attempts
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row after the steps, `seconds_<step>` added; or what is left of a dead row."""
-        if row.get("is_dead"):
+        """Return the row after the steps, `seconds_<step>` added; or what is left of a dead or refused row.
+
+        Ray would wrap what is raised here in its own exceptions, so a user's mistake (a full disk) goes as a row.
+        """
+        if row.get("is_dead") or row.get("refusal"):
             return row
+        try:
+            return self._do(row)
+        except UserError as error:
+            return _left_of(row) | {"refusal": str(error)}
+
+    def _do(self, row: dict[str, Any]) -> dict[str, Any]:
         place = (row["video_id"], row["segment_index"])
         if self.folder.begin_attempt(self.session, *place) > self.max_attempts:
-            message = f"its process died {self.max_attempts} times; the segment may exhaust memory or crash a codec"
             stage = "-".join(name for name, _ in self.steps)
-            return self._bury(row, DeadLetter(*place, stage, "crashed", message, self.max_attempts))
+            return self._bury(row, _letter_of_deaths(self.folder, self.session, place, stage, self.max_attempts))
         for name, step in self.steps:
             started = time.perf_counter()
             seconds = {key: value for key, value in row.items() if key.startswith("seconds_")}
             try:
-                row = step(row)
+                with self._watched(step, place):
+                    row = step(row)
             except DataError as error:
                 return self._bury(row, DeadLetter(*place, name, type(error).__name__, str(error)))
             row = seconds | row | {f"seconds_{name}": time.perf_counter() - started}
         return row
 
+    def _watched(self, step: Any, place: tuple[str, int]) -> AbstractContextManager[None]:
+        """Return what ends this process where the step hangs, if it is one that may."""
+        timeout_seconds = getattr(step, "timeout_seconds", None)
+        if timeout_seconds is None:
+            return nullcontext()
+        return ending_hangs(timeout_seconds, partial(self.folder.note_hang, self.session, *place))
+
     def _bury(self, row: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
         self.folder.commit_dead(letter)
-        left = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
-        return left | {"num_frames": 0, "num_objects": 0, "is_dead": True}
+        return _left_of(row) | {"is_dead": True}
+
+
+def _left_of(row: dict[str, Any]) -> dict[str, Any]:
+    left = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
+    return left | {"num_frames": 0, "num_objects": 0}
+
+
+def _letter_of_deaths(
+    folder: RunFolder, session: str, place: tuple[str, int], stage: str, max_attempts: int
+) -> DeadLetter:
+    """Return the dead letter of what killed its process every time; that of one that hung says so."""
+    hang = folder.read_hang(session, *place)
+    if hang is not None:
+        message = f"{hang} (decode.timeout_seconds), and its process was ended; {max_attempts} attempts"
+        return DeadLetter(*place, stage, "hung", message, max_attempts)
+    message = f"its process died {max_attempts} times; the segment may exhaust memory or crash a codec"
+    return DeadLetter(*place, stage, "crashed", message, max_attempts)
 
 
 @dataclass
@@ -166,14 +203,17 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     todo = [video for video in listing.videos if video.video_id not in entries]
     if todo:
         connect(config.ray)
-        remote = ray.remote(probe).options(num_cpus=0.5, max_retries=2)
-        pending = {remote.remote(video, config.dataset.frame_rate()): video for video in todo}
+        session = new_session()
+        remote = ray.remote(_probe).options(num_cpus=0.5, max_retries=PROBE_ATTEMPTS - 1)
+        settings = (config.dataset.frame_rate(), config.decode.timeout_seconds, folder, session)
+        pending = {remote.remote(video, *settings): video for video in todo}
         with progress("probe", len(todo), "videos") as advance:
             while pending:
                 ready, _ = ray.wait(list(pending), num_returns=1)
                 video = pending.pop(ready[0])
-                entries[video.video_id] = _probed(ready[0], video)
+                entries[video.video_id] = _probed(ready[0], video, folder, session)
                 advance(1, dead=int(entries[video.video_id].failure is not None))
+        folder.end_session(session)
     ordered = tuple(entries[video.video_id] for video in listing.videos)
     return catalogue_of(ordered, listing)
 
@@ -195,12 +235,17 @@ def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder
             )
 
 
-def _probed(reference: Any, video: Any) -> Entry:
+def _probe(video: Video, frames_fps: float, timeout_seconds: float, folder: RunFolder, session: str) -> Entry:
+    with ending_hangs(timeout_seconds, partial(folder.note_hang, session, video.video_id, 0)):
+        return probe(video, frames_fps)
+
+
+def _probed(reference: Any, video: Video, folder: RunFolder, session: str) -> Entry:
     try:
         entry: Entry = ray.get(reference)
     except ray.exceptions.WorkerCrashedError:
-        letter = DeadLetter(video.video_id, 0, "probe", "crashed", "its process died while probing the file", 3)
-        return Entry(video, None, letter)
+        place = (video.video_id, 0)
+        return Entry(video, None, _letter_of_deaths(folder, session, place, "probe", PROBE_ATTEMPTS))
     return entry
 
 
@@ -277,6 +322,8 @@ def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], resul
         total = sum(row["stop_frame"] - row["start_frame"] for row in rows)
         with progress("extract", total) as advance:
             for done in dataset.iter_rows():
+                if done.get("refusal"):
+                    raise UserError(done["refusal"])
                 span = done["stop_frame"] - done["start_frame"]
                 advance(span, dead=int(bool(done.get("is_dead"))))
                 result.processed_frames += span

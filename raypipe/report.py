@@ -12,8 +12,8 @@ from raypipe.benchmarks import TITLES as BENCHMARKS
 from raypipe.benchmarks import benchmark_of
 from raypipe.catalog import Entry, list_videos, plan_video, read_catalogue
 from raypipe.charts import counted
+from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
-from raypipe.experiment import without_password
 from raypipe.features import read_scores
 from raypipe.findings import Finding, Scorer, load_scorer, read_objects, strongest_peaks
 from raypipe.pictures import Picture
@@ -116,9 +116,9 @@ def gather(config: "RunConfig") -> Report:
     figures, settings = results.get("metrics", {}), config.flat()
     return Report(
         name=folder.root.rstrip("/").rpartition("/")[2] or folder.root,
-        output=without_password(folder.root),
+        output=without_credentials(folder.root),
         # A report is handed on more easily than a run folder.
-        config={key: without_password(value) if isinstance(value, str) else value for key, value in settings.items()},
+        config=hide_credentials(settings),
         config_hash=config.feature_hash(),
         versions=document.get("versions", {}),
         counts=_counts(entries, committed, planned, len(dead), videos),

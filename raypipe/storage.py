@@ -4,13 +4,14 @@
     catalogue.jsonl                         one probed video per line
     features/<video_id>/<segment>.parquet   one file = one committed segment
     dead/<video_id>/<segment>.json          what could not be done, and why
-    attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver
+    attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver; .hung: what hung
     scores/<video_id>.parquet, models/, results.json; of a variation below variations/<name>/
 
 The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the
 video and the segment only, and the same input gives the same bytes: repeating an attempt changes nothing.
 """
 
+import errno
 import json
 import os
 import re
@@ -29,6 +30,7 @@ from urllib.parse import quote, unquote
 
 import fsspec
 
+from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
 
 STALE_SECONDS = 24 * 3600.0
@@ -130,12 +132,22 @@ class RunFolder:
     def commit(self, path: str, content: bytes) -> None:
         """Put `content` at `path` in one step: a reader, or a restart after a crash, sees all of it or nothing.
 
-        Local: temporary file, fsync, rename. Object store: one PUT.
+        Local: temporary file, fsync, rename. Object store: one PUT. Raises UserError where the disk is full.
         """
         if not self.is_local:
             self.filesystem.pipe_file(path, content)
             return
-        target = Path(path)
+        try:
+            self._commit_locally(Path(path), content)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{self.root}: no space is left on its disk ({error.strerror}). What is committed stays: make room and "
+                "start again"
+            ) from error
+
+    def _commit_locally(self, target: Path, content: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(self.path("tmp"))
         folder.mkdir(parents=True, exist_ok=True)
@@ -227,7 +239,8 @@ class RunFolder:
 
     def commit_dead(self, letter: DeadLetter) -> None:
         """Record what could not be done."""
-        content = json.dumps(asdict(letter), indent=2, ensure_ascii=False) + "\n"
+        fields = asdict(letter) | {"message": without_credentials(letter.message)}
+        content = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
         self.commit(self.dead_path(letter.video_id, letter.segment_index), content.encode())
 
     def read_dead(self) -> list[DeadLetter]:
@@ -256,6 +269,20 @@ class RunFolder:
             attempt = 1
         self.commit(path, str(attempt).encode())
         return attempt
+
+    def note_hang(self, session: str, video_id: str, segment_index: int, reason: str) -> None:
+        """Note, beside the attempts at a segment, why its process is about to be ended."""
+        self.commit(self._hang_path(session, video_id, segment_index), reason.encode())
+
+    def read_hang(self, session: str, video_id: str, segment_index: int) -> str | None:
+        """Return what `note_hang` noted last in this session, None where nothing was."""
+        try:
+            return str(self.filesystem.cat_file(self._hang_path(session, video_id, segment_index)).decode())
+        except FileNotFoundError:
+            return None
+
+    def _hang_path(self, session: str, video_id: str, segment_index: int) -> str:
+        return self.path("attempts", session, escape(video_id), f"{segment_index:05d}.hung")
 
     def end_session(self, session: str) -> None:
         """Remove what a driver's session leaves behind."""
@@ -376,7 +403,7 @@ def open_run(
             "catalogue_hash": catalogue_hash,
             "versions": dict(versions),
             "feature_keys": dict(feature_keys),
-            "config": dict(config),
+            "config": hide_credentials(config),
             "models": known if models is None else dict(models),
         },
     )

@@ -173,7 +173,9 @@ def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_
                     _say(_do(step, config, child, retry_dead), say)
         else:
             _say(_do(name, config, experiment, retry_dead), say)
-        if experiment.tracking_uri is not None:
+        if experiment.lost is not None:
+            say(f"MLflow: the record of this run is not complete: {experiment.lost}")
+        elif experiment.tracking_uri is not None:
             say(f"look at the run: {ui_command(experiment.tracking_uri)}")
     return sum(len(indices) for indices in _dead_of(RunFolder(config.output), {v.video_id for v in listing.videos}))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs.extra_steps import COMMIT_STEPS, DieInCommit
 from raypipe import pipeline
 from raypipe.pipeline import extract
 from raypipe.storage import RunFolder
-from tests.faults import COMMIT_STEPS, DieInCommit
 from tests.small_data import contents, make_config, write_data
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def test_a_commit_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path, st
     if has_old:
         folder.commit(path, b"old")
     done = run_python(
-        "from tests.faults import die_in_commit; from raypipe.storage import RunFolder\n"
+        "from jobs.extra_steps import die_in_commit; from raypipe.storage import RunFolder\n"
         f"die_in_commit(0, {step!r}); RunFolder({str(tmp_path)!r}).commit({path!r}, b'new' * 10000)"
     )
     assert done.returncode == -9, done.stderr
@@ -84,7 +84,7 @@ def test_drivers_that_die_in_their_commits_lose_and_double_nothing(undisturbed, 
     output, config = tmp_path / "run", tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(make_config(data, output, ray={"num_cpus": 2}).model_dump(mode="json")))
     code = (
-        "import sys; from tests.faults import die_in_commit; from raypipe.cli import main\n"
+        "import sys; from jobs.extra_steps import die_in_commit; from raypipe.cli import main\n"
         "if {step!r}: die_in_commit({number}, {step!r})\n"
         "sys.exit(main(['extract', '--config', {config!r}]))"
     )

@@ -15,6 +15,7 @@ LAYERS = [
     {"raypipe", "errors", "schema", "ops"},
     {
         "config_file",
+        "credentials",
         "models",
         "video",
         "datasets",

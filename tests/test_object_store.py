@@ -61,6 +61,27 @@ def test_a_store_that_fails_one_request_in_twenty_loses_and_doubles_nothing(tmp_
         assert table.equals(expected[name]), name
 
 
+def test_a_store_that_answers_too_late_is_asked_again():
+    """Half of the answers come after the client has given up waiting, of reads and of commits."""
+    code = (
+        "from raypipe.storage import RunFolder\n"
+        f"folder = RunFolder('s3://{BUCKET}/run')\n"
+        "for number in range(6):\n"
+        "    folder.commit(folder.feature_path('a', number), b'x' * number)\n"
+        "found = [folder.filesystem.cat_file(folder.feature_path('a', number)) for number in range(6)]\n"
+        "assert found == [b'x' * number for number in range(6)]\n"
+        "assert folder.committed() == {'a': set(range(6))}"
+    )
+    with object_store(seed=1) as (environment, client, faults):
+        faults.kinds, faults.share = ("stalled",), 0.5
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+        faults.share = 0.0
+        assert done.returncode == 0, done.stderr
+        assert faults.counts["stalled"] >= 4
+        assert len(client.find(f"{BUCKET}/run")) == 6
+
+
 def mistaken(tmp_path, step, output):
     """Return what a run says whose output is where nothing can be."""
     root = write_data(tmp_path / "data", {"train/a": 2, "test/a": 2})

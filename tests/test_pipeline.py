@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
+from jobs.extra_steps import DieOn
 from raypipe import pipeline
 from raypipe.errors import UserError
 from raypipe.features import read_features, read_segment
 from raypipe.pipeline import extract
 from raypipe.storage import RunFolder
-from tests.faults import DieOn
 from tests.small_data import contents, make_config, write_bad_data, write_data
 
 LENGTHS = {"train/a": 150, "train/b": 40, "test/a": 260}

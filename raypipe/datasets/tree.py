@@ -187,6 +187,9 @@ def open_tree(root: str) -> Tree:
             relative.encode()
         except UnicodeEncodeError as error:
             raise UserError(f"{relative!r}: a file name that is not UTF-8. Rename it.") from error
+        if ".." in relative.split("/"):
+            # No disk has such names, but the keys of an object store may.
+            raise UserError(f"{path}: a name with '..' in it, which may lead out of the data set. Rename it.")
         stem, dot, suffix = relative.rpartition(".")
         suffix = f"{dot}{suffix}".lower()
         folder = relative.rpartition("/")[0]

@@ -5,7 +5,6 @@ the model's repository is run, and weights are read from safetensors only.
 """
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,8 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from raypipe.errors import UserError
-
-logger = logging.getLogger(__name__)
+from raypipe.models.memory import Batches
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -42,9 +40,8 @@ class VisionLanguageModel:
     def __init__(self, model: Any, processor: Any, batch_size: int) -> None:
         self.model = model
         self.processor = processor
-        self.batch_size = batch_size
+        self.batches = Batches("vlm", "questions", batch_size)
         self.model_type: str = model.config.model_type
-        self._told_about_memory = False
 
     @classmethod
     def load(
@@ -96,14 +93,13 @@ class VisionLanguageModel:
         """Return the answer to each question about the image beside it, uint8 RGB of shape (H, W, 3).
 
         Greedy, without penalties for repetition: the same question gets the same answer. Where memory runs out, the
-        batch is halved for good and the work goes on.
+        batch is halved for good and the work goes on. Raises GpuMemoryError where a single question does not fit.
         """
-        answers: list[str] = []
-        while len(answers) < len(questions):
-            part = slice(len(answers), len(answers) + self.batch_size)
-            answered = self._answer_or_halve(images[part], questions[part], max_new_tokens)
-            answers.extend(answered or [])
-        return answers
+
+        def answer(batch: slice) -> list[str]:
+            return self._answer(images[batch], questions[batch], max_new_tokens)
+
+        return [text for _, texts in self.batches.run(len(questions), answer) for text in texts]
 
     def input_size(self, image: Image) -> tuple[int, int]:
         """Return (width, height) of what the model is shown for an image, to which its pixel coordinates refer.
@@ -125,27 +121,6 @@ class VisionLanguageModel:
             self.processor.image_processor(images=[image], return_tensors="pt")
         except ValueError as error:
             return " ".join(str(error).split())
-        return None
-
-    def _answer_or_halve(
-        self, images: Sequence[Image], questions: Sequence[str], max_new_tokens: int
-    ) -> list[str] | None:
-        """Answer one batch; on lack of memory return None and halve the batch size."""
-        try:
-            return self._answer(images, questions, max_new_tokens)
-        except torch.OutOfMemoryError:
-            if len(questions) == 1:
-                raise
-            self.batch_size = len(questions) // 2
-        # Outside the handler, whose traceback holds the batch's tensors.
-        torch.cuda.empty_cache()
-        if not self._told_about_memory:
-            logger.warning(
-                "vlm: %d questions at once do not fit into memory; going on with %d or fewer",
-                len(questions),
-                self.batch_size,
-            )
-            self._told_about_memory = True
         return None
 
     @torch.inference_mode()

@@ -1,6 +1,5 @@
 """YOLO detectors of Ultralytics: frames in, boxes out."""
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from raypipe.errors import UserError
+from raypipe.models.memory import Batches
 from raypipe.models.quiet_ultralytics import AutoBackend, LetterBox, non_max_suppression, scale_boxes
 from raypipe.models.yolo_classes import indices_of
 from raypipe.models.yolo_weights import load_yolo
 from raypipe.ops.boxes import Detections
-
-logger = logging.getLogger(__name__)
 
 # What Ultralytics' predictor keeps of a frame at most.
 MAX_BOXES = 300
@@ -57,8 +55,7 @@ class YoloDetector:
         self.letterbox = LetterBox((image_size, image_size), auto=True, stride=self.backend.stride)
         self.min_confidence = min_confidence
         self.max_overlap = max_overlap
-        self.batch_size = batch_size if on_gpu else 1
-        self._told_about_memory = False
+        self.batches = Batches("yolo", "frames", batch_size if on_gpu else 1, is_padded=True)
 
     @classmethod
     def load(cls, weights: Path, *, sha256: str | None = None, trust_pickle: bool = False, **options: Any) -> Self:
@@ -73,11 +70,13 @@ class YoloDetector:
         """Return the boxes of frames, uint8 RGB (T, H, W, 3), in pixels of a source of `source_size` (width, height).
 
         The boxes of a frame come in the order of falling confidence. Where memory runs out, the batch is halved for
-        good and the work goes on.
+        good and the work goes on. Raises GpuMemoryError where a single frame does not fit.
         """
-        found: list[NDArray[np.float32]] = []
-        while len(found) < len(frames):
-            found.extend(self._detect_or_halve(frames[len(found) : len(found) + self.batch_size]) or [])
+
+        def detect(batch: slice) -> list[NDArray[np.float32]]:
+            return self._detect(frames[batch])
+
+        found = [part for _, parts in self.batches.run(len(frames), detect) for part in parts]
         rows = np.concatenate([np.zeros((0, 6), np.float32), *found])
         scale = np.array(source_size, np.float32) / np.array(frames.shape[2:0:-1], np.float32)
         return Detections(
@@ -87,26 +86,11 @@ class YoloDetector:
             class_name=np.array([self.names[int(index)] for index in rows[:, 5]], dtype=object),
         )
 
-    def _detect_or_halve(self, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]] | None:
-        """Detect in one batch; on lack of memory return None and halve the batch size."""
-        try:
-            return self._detect(frames)
-        except torch.OutOfMemoryError:
-            if self.batch_size == 1:
-                raise
-            self.batch_size //= 2
-        # Outside the handler, whose traceback holds the batch's tensors.
-        torch.cuda.empty_cache()
-        if not self._told_about_memory:
-            logger.warning("yolo: a batch does not fit into memory; going on with %d frames or fewer", self.batch_size)
-            self._told_about_memory = True
-        return None
-
     @torch.inference_mode()
     def _detect(self, frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return rows of x1 y1 x2 y2 confidence class for each frame, in pixels of the frames."""
         boxed = [self.letterbox(image=np.ascontiguousarray(frame)) for frame in frames]
-        boxed += [boxed[-1]] * (self.batch_size - len(boxed))
+        boxed += [boxed[-1]] * (self.batches.size - len(boxed))
         images = torch.from_numpy(np.stack(boxed)).to(self.device).permute(0, 3, 1, 2).contiguous()
         images = (images.half() if self.backend.fp16 else images.float()).div_(255)
         rows = non_max_suppression(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from raypipe.models.attention import cross_modality_attention, image_mean
+from raypipe.models.memory import Batches
 from raypipe.schema import ENCODED, SPATIAL, SPOKEN, check_row
 
 # Objects at once: 100 MB of tokens in float32.
@@ -17,7 +18,8 @@ class AttendFeatures:
     """Adds the spatial features `kept` of every object, float16 (N, width), and lets go of the tokens.
 
     `cross` is G, `image` the mean of the image tokens, `text` the sentence's vector; `backbone` was computed where the
-    ViT ran. `cross` and `text` need a sentence. Raises FloatingPointError where a feature exceeds float16.
+    ViT ran. `cross` and `text` need a sentence. Raises FloatingPointError where a feature exceeds float16,
+    GpuMemoryError where one object does not fit into the GPU's memory.
     """
 
     def __init__(self, kept: Sequence[str], device: str = "auto") -> None:
@@ -25,6 +27,7 @@ class AttendFeatures:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = device
+        self.batches = Batches("attend", "objects", BATCH_OBJECTS)
 
     @torch.no_grad()
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -35,14 +38,17 @@ class AttendFeatures:
         features: dict[str, Any] = {"text": row["sentence_cls"]} if "text" in self.kept else {}
         for name in {"cross", "image"} & set(self.kept):
             features[name] = np.empty((len(tokens), tokens.shape[2]), np.float16)
-        for start in range(0, len(tokens), BATCH_OBJECTS):
-            batch = slice(start, start + BATCH_OBJECTS)
+
+        def attend(batch: slice) -> None:
             part = torch.from_numpy(tokens[batch]).to(self.device).float()
             if "image" in features:
                 features["image"][batch] = image_mean(part).half().cpu().numpy()
             if "cross" in features:
                 text = torch.from_numpy(row["sentence_cls"][batch]).to(self.device).float()
                 features["cross"][batch] = cross_modality_attention(text, part).half().cpu().numpy()
+
+        for _ in self.batches.run(len(tokens), attend):
+            pass
         for name, values in features.items():
             if not np.isfinite(values).all():
                 raise FloatingPointError(f"attend: {name!r} exceeds what float16 holds")

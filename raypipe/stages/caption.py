@@ -16,6 +16,7 @@ from torch import Tensor
 from raypipe.errors import UserError
 from raypipe.models.blip2 import NO_WORDS, Blip2, shared_blip2
 from raypipe.models.decision import Decision, FoldedQuestion
+from raypipe.models.memory import Batches
 from raypipe.models.state_machine import StateMachine
 from raypipe.ops.sentences import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
@@ -36,7 +37,7 @@ class TellSentences:
 
     Needs `tokens` and `caption` of `EncodeObjects`. A sentence is carried for at most `reach_frames` decoded frames
     (None: without end), and never from one track to another. Raises UserError for weights that are missing, without a
-    vocabulary, or made for other sizes.
+    vocabulary, or made for other sizes, and GpuMemoryError where one object does not fit into the GPU's memory.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class TellSentences:
         self.blip2 = shared_blip2(blip2, encode.device, encode.precision, text_only=True)
         if self.blip2.tokenizer is None:
             raise UserError(f"{blip2}: {NO_WORDS}")
+        self.sentence_batches = Batches("caption", "sentences", BATCH_SENTENCES)
+        self.object_batches = Batches("caption", "objects", BATCH_OBJECTS)
         self.vectors: dict[str, Tensor] = {}
         self.questions: dict[str, tuple[Tensor, Tensor]] = {}
         self.decide: Decision | None = None
@@ -69,7 +72,7 @@ class TellSentences:
         source = self._sources(row, captions) if self.decide and captions else np.arange(len(captions))
         is_carried = source != np.arange(len(captions))
         sentences = [self._sentence(captions[s], fresh) for s, fresh in zip(source.tolist(), captions, strict=True)]
-        vectors = _remembered(self.vectors, sentences, self._embed)
+        vectors = _remembered(self.vectors, sentences, self._embed, self.sentence_batches)
         cls = torch.stack(vectors) if vectors else torch.zeros(0, self.blip2.config.hidden)
         spoken = row | {
             "sentence": np.array([*sentences, None], dtype=object)[:-1],
@@ -98,17 +101,18 @@ class TellSentences:
         asked = list(dict.fromkeys(caption for caption in captions if caption))
         place = {caption: number for number, caption in enumerate(asked)}
         place_of = np.array([place.get(caption, 0) for caption in captions])
-        encoded = _remembered(self.questions, asked, self._encode_questions)
+        encoded = _remembered(self.questions, asked, self._encode_questions, self.sentence_batches)
         state, probe = (torch.stack(parts) for parts in zip(*encoded, strict=True)) if encoded else (None, None)
 
         def ask(now: NDArray[np.int64], earlier: NDArray[np.int64]) -> NDArray[np.bool_]:
             assert state is not None and probe is not None  # noqa: S101, PT018 only captions that are there are asked
-            holds = []
-            for start in range(0, len(now), BATCH_OBJECTS):
-                batch = slice(start, start + BATCH_OBJECTS)
+
+            def answer(batch: slice) -> Tensor:
                 image = tokens[torch.from_numpy(now[batch])].to(device).float()
                 question = torch.from_numpy(place_of[earlier[batch]]).to(device)
-                holds.append(decide(FoldedQuestion(state[question], probe[question]), image) > 0.5)
+                return decide(FoldedQuestion(state[question], probe[question]), image) > 0.5
+
+            holds = [part for _, part in self.object_batches.run(len(now), answer)]
             return np.asarray(torch.cat(holds).cpu().numpy())
 
         sides = row["boxes"][:, 2:].astype(np.float64) - row["boxes"][:, :2]
@@ -143,14 +147,16 @@ def load_state_machine(folder: str, blip2: Blip2, blip2_folder: str) -> StateMac
 
 
 def _remembered(
-    memory: dict[str, Value], keys: Sequence[str], compute: Callable[[Sequence[str]], list[Value]]
+    memory: dict[str, Value],
+    keys: Sequence[str],
+    compute: Callable[[Sequence[str]], list[Value]],
+    batches: Batches,
 ) -> list[Value]:
     """Return a value for every key, computed once for each distinct one that is not in memory."""
     missing = [key for key in dict.fromkeys(keys) if key not in memory]
     if len(memory) + len(missing) > REMEMBERED_SENTENCES:
         memory.clear()
         missing = list(dict.fromkeys(keys))
-    for start in range(0, len(missing), BATCH_SENTENCES):
-        batch = missing[start : start + BATCH_SENTENCES]
-        memory.update(zip(batch, compute(batch), strict=True))
+    for batch, values in batches.run(len(missing), lambda batch: compute(missing[batch])):
+        memory.update(zip(missing[batch], values, strict=True))
     return [memory[key] for key in keys]

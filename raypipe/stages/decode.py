@@ -15,13 +15,16 @@ class DecodeConfig(BaseModel):
     """Which frames are decoded, and how large.
 
     Every `stride`-th source frame is used; frames are scaled down until the longer side has at most `max_side` pixels
-    (null: as they are).
+    (null: as they are). A process in which nothing can be read or decoded for `timeout_seconds` is ended, and its
+    segment tried again. A whole segment takes seconds, its next packet milliseconds; a store that is slow to answer
+    has its own timeouts of a minute.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stride: int = Field(default=1, ge=1)
     max_side: int | None = Field(default=None, ge=16)
+    timeout_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
 
 
 def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -36,10 +39,14 @@ def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class DecodeFrames:
-    """Adds `frames`, uint8 (T, H, W, 3) RGB, to a planned row; one that comes packed is unpacked first."""
+    """Adds `frames`, uint8 (T, H, W, 3) RGB, to a planned row; one that comes packed is unpacked first.
+
+    It may hang, and is to be called under the watchdog with `timeout_seconds`.
+    """
 
     def __init__(self, config: DecodeConfig) -> None:
         self._config = config
+        self.timeout_seconds = config.timeout_seconds
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with its frames. Raises CorruptVideoError where any of them cannot be decoded."""

@@ -5,7 +5,6 @@ values, which exist only inside the pass that makes the tokens, cannot be had fr
 large. Words cost nothing to move.
 """
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from raypipe.models.attention import backbone_mean
 from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, shared_blip2
 from raypipe.models.blip2_config import CaptionRules, Stage1Config
 from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
+from raypipe.models.memory import Batches
 from raypipe.schema import CAPTIONED, DECODED, DETECTED, ENCODED, ArrayField, check_row
 from raypipe.stages.spatial_config import EXPANSION, EncodeConfig
-
-logger = logging.getLogger(__name__)
 
 ENCODE_INPUT: dict[str, type | ArrayField] = {
     "width": int,
@@ -47,7 +45,8 @@ class EncodeObjects:
 
     Batches are bounded by bytes, not by objects. Where memory runs out all the same, the batch is halved for good
     and the work goes on; that is logged once. Raises SchemaError for rows and boxes that do not conform, naming
-    frame and box, UserError for weights that cannot do what is asked, FloatingPointError when tokens overflow.
+    frame and box, UserError for weights that cannot do what is asked, GpuMemoryError where one crop does not fit,
+    FloatingPointError when tokens overflow.
     """
 
     def __init__(
@@ -64,8 +63,9 @@ class EncodeObjects:
         if config.compile:
             self.model.compile_images()
         per_crop = bytes_per_crop(self.model.config, config, captions)
-        self.batch_size = max(1, config.microbatch_bytes // per_crop)
-        self._told_about_memory = False
+        size = max(1, config.microbatch_bytes // per_crop)
+        advice = f" A smaller encode.microbatch_bytes than {config.microbatch_bytes} avoids the failed attempt."
+        self.batches = Batches("encode", "crops", size, advice=advice)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with the tokens of its objects, see the class."""
@@ -76,43 +76,20 @@ class EncodeObjects:
         sizes = ((row["width"], row["height"]), (frames.shape[2], frames.shape[1]))
         expansion = EXPANSION if self.config.box_expansion is None else self.config.box_expansion
         rectangles = torch.from_numpy(crop_rectangles(boxes, *sizes, expansion))
-        # Only frames that hold an object go to the device.
-        used, offsets = np.unique(row["frame_offset"], return_inverse=True)
-        on_device = torch.from_numpy(frames[used]).to(self.model.device)
         outputs = self._empty_outputs(len(boxes))
-        first = 0
-        while first < len(boxes):
-            batch = slice(first, first + min(self.batch_size, len(boxes) - first))
-            part = self._encode_or_halve(on_device, torch.from_numpy(offsets[batch]), rectangles[batch])
-            if part is not None:
-                for name, values in part.items():
-                    outputs[name][batch] = values
-                first = batch.stop
+
+        def encode(batch: slice) -> dict[str, Any]:
+            # Only frames that hold an object of the batch go to the device.
+            used, offsets = np.unique(row["frame_offset"][batch], return_inverse=True)
+            on_device = torch.from_numpy(frames[used]).to(self.model.device)
+            return self._encode(on_device, torch.from_numpy(offsets), rectangles[batch])
+
+        for batch, part in self.batches.run(len(boxes), encode):
+            for name, values in part.items():
+                outputs[name][batch] = values
         encoded = {name: value for name, value in row.items() if name != "frames"} | outputs
         check_row(encoded, CAPTIONED if self.captions else ENCODED, "encode")
         return encoded
-
-    def _encode_or_halve(self, frames: Tensor, offsets: Tensor, rectangles: Tensor) -> dict[str, Any] | None:
-        """Encode one batch; on lack of memory return None and halve the batch size."""
-        try:
-            return self._encode(frames, offsets, rectangles)
-        except torch.OutOfMemoryError:
-            if len(offsets) == 1:
-                raise
-            self.batch_size = len(offsets) // 2
-        # Outside the handler, whose traceback holds the batch's tensors.
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if not self._told_about_memory:
-            logger.warning(
-                "encode: %d crops at once do not fit into memory; going on with %d or fewer. A smaller "
-                "microbatch_bytes than %d avoids the failed attempt.",
-                len(offsets),
-                self.batch_size,
-                self.config.microbatch_bytes,
-            )
-            self._told_about_memory = True
-        return None
 
     def _encode(self, frames: Tensor, offsets: Tensor, rectangles: Tensor) -> dict[str, Any]:
         count = len(offsets)
@@ -132,7 +109,7 @@ class EncodeObjects:
         """Repeat the last crop until the batch has one of the few sizes that are compiled."""
         if not self.config.compile:
             return pixels
-        sizes = [max(1, self.batch_size >> halvings) for halvings in range(_COMPILED_HALVINGS + 1)]
+        sizes = [max(1, self.batches.size >> halvings) for halvings in range(_COMPILED_HALVINGS + 1)]
         size = min(size for size in sizes if size >= len(pixels))
         return torch.cat((pixels, pixels[-1:].expand(size - len(pixels), *pixels.shape[1:])))
 

@@ -1,6 +1,7 @@
 """Opening a video, from a local path or any fsspec URI, and saying what is there instead when it is none."""
 
 import errno
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ import av
 from av.stream import Discard, Disposition
 
 from raypipe.errors import CorruptVideoError
+from raypipe.video.watchdog import note_progress
 
+# Formats whose files name other files to be read.
+_PLAYLISTS = frozenset({"hls", "concat", "dash", "imf", "sdp", "rtsp"})
 # Names of MP4 boxes that a file can begin with.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
 
@@ -39,14 +43,19 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
             # "file:" keeps FFmpeg from taking "name:rest" for a protocol; the whitelist keeps a playlist that is
             # named .mp4 from opening connections.
             source: Any = f"file:{path}"
+            allowed = "file"
         else:
             source = stack.enter_context(_open_remote(uri))
+            # What comes from a store has no business with the files of this machine.
+            allowed = "none"
         try:
             # Titles and comments in other encodings than UTF-8 are common, and nothing here needs them.
-            opened = av.open(source, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            opened = av.open(source, options={"protocol_whitelist": allowed}, metadata_errors="replace")
             container = stack.enter_context(opened)
         except (av.error.InvalidDataError, av.error.EOFError) as error:
             raise CorruptVideoError(f"{uri}: {_describe_non_video(uri)}") from error
+        if container.format.name in _PLAYLISTS:
+            raise CorruptVideoError(f"{uri}: a playlist of other files ({container.format.name}), not a video")
         stream = _pick_stream(container, uri)
         for other in container.streams:
             if other.index != stream.index:
@@ -76,6 +85,7 @@ def _reading_errors(uri: str) -> Iterator[None]:
 def read_packets(container: Any, stream: Any) -> Iterator[Any]:
     """Yield the stream's packets that hold data, from where the container stands to the end of the file."""
     for packet in container.demux(stream):
+        note_progress()
         if packet.size:
             yield packet
         elif packet.dts is None:
@@ -137,8 +147,9 @@ def _describe_bytes(file: BinaryIO) -> str:
 
 def _mp4_boxes(file: BinaryIO) -> set[bytes]:
     names: set[bytes] = set()
-    position = 0
-    while True:
+    position, end = 0, file.seek(0, io.SEEK_END)
+    # A damaged size points anywhere, also to where no file can be long enough for a seek.
+    while position < end:
         file.seek(position)
         header = file.read(16)
         if len(header) < 8:
@@ -150,3 +161,4 @@ def _mp4_boxes(file: BinaryIO) -> set[bytes]:
         if size < 8:
             return names
         position += size
+    return names

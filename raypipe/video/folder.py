@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from raypipe.errors import CorruptVideoError
 from raypipe.video.index import COUNTED_PTS, FRAME_FOLDER_CODEC, VideoIndex
+from raypipe.video.watchdog import note_progress
 
 FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
@@ -78,6 +79,7 @@ def decode_folder(folder: str | Path, *, frame_indices: NDArray[np.int64], size:
 
 
 def _read_rgb(file: Path, first_size: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+    note_progress()
     with _open_image(file) as image:
         if image.size != first_size:
             raise CorruptVideoError(

@@ -54,8 +54,9 @@ def test_generated_clips_are_a_folder_data_set(tmp_path):
 
 
 def test_the_long_video_has_its_length(tmp_path):
-    root = write_long_video(tmp_path / "long", 130)
-    assert probe_video(str(root / "test" / "long.mp4")).num_frames == 130
+    frames = np.zeros((130, 48, 64, 3), np.uint8)
+    index = probe_video(str(write_long_video(tmp_path / "long", iter(frames), 130, 2) / "test" / "long.mp4"))
+    assert (index.num_frames, index.fps) == (130, 2)
 
 
 def hold(num_bytes, is_held):
@@ -98,6 +99,10 @@ def test_quick_measures_everything(tmp_path, capsys):
         assert figures[name]["peak_bytes"] > 100 * 2**20
     # Both fit one segment, so what differs is noise.
     assert figures["growth"] < MAX_GROWTH
+    # The archive has three segments.
+    assert [sum(figures[name]["actor_segments"]) for name in ("archive_short", "archive")] == [1, 3]
+    assert len(figures["archive"]["actor_segments"]) == 2
+    assert figures["archive_growth"] > 0
     printed = capsys.readouterr().out
     for words in (
         "start-up",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from raypipe.errors import UserError
+from raypipe.errors import GpuMemoryError, UserError
 from raypipe.models.vlm import VisionLanguageModel, require_vlm
 from tests.vlm_folder import write_tiny_qwen2_vl
 
@@ -43,7 +43,7 @@ def test_nothing_asked_is_nothing_answered(model):
 def test_a_batch_answers_as_one_by_one(model, pictures):
     # Questions of several lengths are filled up in front: the answers must not start in the filling.
     one_by_one = model.ask(pictures, QUESTIONS, 6)
-    model.batch_size = 3
+    model.batches.size = 3
     assert model.ask(pictures, QUESTIONS, 6) == one_by_one
 
 
@@ -87,10 +87,17 @@ def test_lack_of_memory_halves_the_batch_for_good(model, pictures, monkeypatch, 
         return answer(images, questions, max_new_tokens)
 
     monkeypatch.setattr(model, "_answer", answer_two_at_most)
-    model.batch_size = 3
+    model.batches.size = 3
     assert model.ask(pictures, QUESTIONS, 4) == expected
     assert sizes == [3, 1, 1, 1]
     assert caplog.text.count("do not fit into memory") == 1
+
+
+def test_a_question_that_does_not_fit_is_told(model, pictures, monkeypatch):
+    monkeypatch.setattr(model, "_answer", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    monkeypatch.setattr(model.batches, "size", 3)
+    with pytest.raises(GpuMemoryError, match=r"vlm: .* batch of one of questions"):
+        model.ask(pictures, QUESTIONS, 4)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from raypipe.errors import UserError
+from raypipe.errors import GpuMemoryError, UserError
 from raypipe.models.yolo import YoloDetector
 from tests.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
@@ -105,7 +105,7 @@ def test_batches_are_filled_up_and_give_the_same(detector, monkeypatch):
     alone = detector(FRAMES, SIZE)
     sizes = []
     backend = detector.backend
-    monkeypatch.setattr(detector, "batch_size", 2)
+    monkeypatch.setattr(detector.batches, "size", 2)
     forward = backend.forward
     monkeypatch.setattr(backend, "forward", lambda images: (sizes.append(len(images)), forward(images))[1])
     together = detector(FRAMES, SIZE)
@@ -127,12 +127,12 @@ def test_lack_of_memory_halves_the_batch_for_good(checkpoint, monkeypatch, caplo
         return forward(images)
 
     monkeypatch.setattr(detector.backend, "forward", forward_one_at_most)
-    detector.batch_size = 4
+    detector.batches.size = 4
     same(detector(FRAMES, SIZE), alone)
     assert sizes == [4, 2, 1, 1, 1]
-    assert caplog.text.count("does not fit into memory") == 1
+    assert caplog.text.count("do not fit into memory") == 1
     monkeypatch.setattr(detector.backend, "forward", lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(GpuMemoryError, match=r"yolo: .* batch of one of frames"):
         detector(FRAMES, SIZE)
 
 

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
-from raypipe.errors import SchemaError
+from raypipe.errors import GpuMemoryError, SchemaError
+from raypipe.models.attention import cross_modality_attention
 from raypipe.stages import attend
 from raypipe.stages.attend import AttendFeatures
 
@@ -65,3 +67,23 @@ def test_a_sentence_is_needed_for_attention():
     with pytest.raises(SchemaError, match="no field 'sentence_cls'"):
         AttendFeatures(("cross",), "cpu")(row)
     assert "image" in AttendFeatures(("image",), "cpu")(row)
+
+
+def test_lack_of_memory_halves_the_batch_and_changes_nothing(monkeypatch):
+    expected = AttendFeatures(("cross", "image"), "cpu")(ROW)
+    sizes = []
+
+    def one_at_most(text, tokens):
+        sizes.append(len(tokens))
+        if len(tokens) > 1:
+            raise torch.OutOfMemoryError
+        return cross_modality_attention(text, tokens)
+
+    monkeypatch.setattr(attend, "cross_modality_attention", one_at_most)
+    found = AttendFeatures(("cross", "image"), "cpu")(ROW)
+    assert sizes == [2, 1, 1]
+    for name in ("cross", "image"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    monkeypatch.setattr(attend, "cross_modality_attention", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(GpuMemoryError, match=r"attend: .* batch of one of objects"):
+        AttendFeatures(("cross",), "cpu")(ROW)

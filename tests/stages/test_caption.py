@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from raypipe.errors import UserError
+from raypipe.errors import GpuMemoryError, UserError
 from raypipe.models.blip2 import Blip2
 from raypipe.models.decision import Decision
 from raypipe.models.state_machine import StateMachine, StateMachineShape
@@ -221,3 +221,35 @@ def test_a_sentence_is_kept_while_it_holds_and_dropped_when_the_action_changes(w
     figure(f"kept while it holds: {kept:.3f}; dropped after the change: {dropped:.3f}")
     assert kept >= 0.9
     assert dropped >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "items"),
+    [
+        (Decision, "encode_question", "sentences"),
+        (Decision, "__call__", "objects"),
+        (Blip2, "embed_sentences", "sentences"),
+    ],
+)
+@pytest.mark.parametrize("most", [1, 0])
+def test_lack_of_memory_halves_the_batch_of_every_call(weights, monkeypatch, owner, name, items, most):
+    """Each of the calls that use the GPU may find its memory full; one item at once is what fits."""
+    row = captioned(["a man riding", "a man", "a dog", "the street"], [1, 1, 2, 2], [0, 1, 0, 1], [9, 8, 7, 6])
+    expected = teller(weights)(row)
+    stage = teller(weights)
+    original = getattr(owner, name)
+
+    def few_at_most(self, *given):
+        if len(given[-1]) > most:
+            raise torch.OutOfMemoryError
+        return original(self, *given)
+
+    monkeypatch.setattr(owner, name, few_at_most)
+    if most == 0:
+        with pytest.raises(GpuMemoryError, match=rf"caption: .* batch of one of {items}"):
+            stage(row)
+        return
+    found = stage(row)
+    assert {"sentences": stage.sentence_batches, "objects": stage.object_batches}[items].size == 1
+    assert found["sentence"].tolist() == expected["sentence"].tolist()
+    np.testing.assert_allclose(found["sentence_cls"], expected["sentence_cls"], atol=1e-3)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from jobs.bench_blip2 import TINY
-from raypipe.errors import SchemaError, UserError
+from raypipe.errors import GpuMemoryError, SchemaError, UserError
 from raypipe.models import blip2
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_config import PRETRAIN, CaptionRules
@@ -88,7 +88,7 @@ def test_outputs_do_not_depend_on_the_batches(weights, captions):
     for budget in (1, 200_000, 1 << 32):
         stage = encoder(weights, captions, microbatch_bytes=budget)
         results.append(stage(row))
-    assert stage.batch_size > 40
+    assert stage.batches.size > 40
     added = results[0].keys() - row.keys()
     assert added == ({"tokens", "caption"} if captions else {"tokens"})
     for name in added:
@@ -139,7 +139,7 @@ def test_lack_of_memory_halves_the_batch_and_goes_on(weights, monkeypatch, caplo
 def test_a_single_crop_that_does_not_fit_fails(weights, monkeypatch):
     stage = encoder(weights)
     monkeypatch.setattr(stage, "_encode", FitsOnly(stage, 0))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(GpuMemoryError, match=r"encode: .* batch of one of crops \(CUDA out of memory\)"):
         stage(segment(5))
 
 
