@@ -58,14 +58,15 @@ class Meter:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a segment that is done or dead, as the last step hands it back."""
-        span = row["stop_frame"] - row["start_frame"]
+        # As JSON takes them, whether they come from an Arrow table or from NumPy.
+        span = int(row["stop_frame"] - row["start_frame"])
         with self._lock:
             self.segments_done += 1
             self.frames_done += span
             self.dead += int(bool(row.get("is_dead")))
             for name, seconds in row.items():
                 if name.startswith("seconds_") and seconds:
-                    self._seconds[name.removeprefix("seconds_")] += seconds
+                    self._seconds[name.removeprefix("seconds_")] += float(seconds)
                     self._frames[name.removeprefix("seconds_")] += span
             self._last_at = time.monotonic()
             self._sample(self._last_at)

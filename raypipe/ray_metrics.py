@@ -41,10 +41,10 @@ class StageMetrics:
         """Count a segment that a stage has done."""
         tags = self._tags(stage)
         self._busy.set(0, tags)
-        self._seconds.observe(seconds, tags)
+        self._seconds.observe(float(seconds), tags)
         self._segments.inc(1, tags)
         if num_frames:
-            self._frames.inc(num_frames, tags)
+            self._frames.inc(int(num_frames), tags)
 
     def bury(self, stage: str) -> None:
         """Count a segment that became a dead letter in a stage."""

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from raypipe import meter as meter_module
@@ -52,7 +53,7 @@ def test_two_pools_under_way(clock):
     for _ in range(21):
         clock.now += 1
         meter.watch([7, 3], [2, 1], 5 * 2**20)
-        meter.add(row(decode=0.75, motion=0.25, detect=1.0))
+        meter.add(row(np.int64(10), decode=np.float32(0.75), motion=0.25, detect=1.0))
     found = meter.snapshot()
     assert (found["segments_done"], found["frames_done"], found["seconds"]) == (21, 210, 81.0)
     # 200 frames in the 20 s since the first came back; start-up does not count.

@@ -3,6 +3,7 @@ import time
 import urllib.request
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 
@@ -13,13 +14,13 @@ SESSION = "1-metrics"
 
 
 def count_in_actor(ray):
-    """Have an actor count two segments and a dead one; return it, since its figures go with it."""
+    """Have an actor count three segments and a dead one; return it, since its figures go with it."""
 
     @ray.remote(num_cpus=0.1)
     class Actor:
         def work(self):
             metrics = StageMetrics(SESSION)
-            for num_frames in (30, 12):
+            for num_frames in (np.int64(30), 12, 0):
                 metrics.begin("decode")
                 metrics.end("decode", num_frames, 0.5)
             metrics.begin("decode")
@@ -55,10 +56,10 @@ def test_prometheus_gets_what_actors_and_driver_count(cluster):
     DriverMetrics(SESSION).show(meter.snapshot())
     expected = {
         ("raypipe_frames_total", "decode"): 42.0,
-        ("raypipe_segments_total", "decode"): 2.0,
+        ("raypipe_segments_total", "decode"): 3.0,
         ("raypipe_dead_segments_total", "decode"): 1.0,
-        ("raypipe_segment_seconds_count", "decode"): 2.0,
-        ("raypipe_segment_seconds_sum", "decode"): 1.0,
+        ("raypipe_segment_seconds_count", "decode"): 3.0,
+        ("raypipe_segment_seconds_sum", "decode"): 1.5,
         ("raypipe_busy_actors", "decode"): 0.0,
         ("raypipe_busy_actors", "detect"): 1.0,
         ("raypipe_stage_queued_segments", "decode"): 7.0,
