@@ -5,6 +5,7 @@
     features/<video_id>/<segment>.parquet   one file = one committed segment
     dead/<video_id>/<segment>.json          what could not be done, and why
     attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver; .hung: what hung
+    drivers/<session>.json, log/<session>/  how far the session's driver is, and was
     scores/<video_id>.parquet, models/, results.json; of a variation below variations/<name>/
 
 The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the
@@ -20,7 +21,7 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -246,15 +247,38 @@ class RunFolder:
     def read_dead(self) -> list[DeadLetter]:
         """Return all dead letters, in the order of their videos and segments."""
         places = [(video, index) for video, indices in self.dead().items() for index in indices]
-        contents = (self.filesystem.cat_file(self.dead_path(*place)) for place in sorted(places))
+        contents = self.read_each([self.dead_path(*place) for place in sorted(places)])
         return [DeadLetter(**json.loads(content)) for content in contents]
 
-    def clear_dead(self) -> int:
-        """Forget all dead letters, so that their segments are tried again; return how many there were."""
-        count = sum(len(indices) for indices in self.dead().values())
-        if count:
-            self.filesystem.rm(self.path("dead"), recursive=True)
-        return count
+    def read_each(self, paths: Sequence[str]) -> list[bytes]:
+        """Return the contents of files, of an object store many at once; what another driver removed is left out.
+
+        Raises UserError where the store does not answer.
+        """
+        # Ranges, because the paths of other calls are patterns: a video may be called "[1]".
+        contents = self.filesystem.cat_ranges(list(paths), None, None, on_error="return") if paths else []
+        for path, content in zip(paths, contents, strict=True):
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                if not isinstance(content, store_errors()):
+                    raise content
+                raise UserError(f"{path} cannot be read ({_one_line(content)})") from content
+        return [content for content in contents if isinstance(content, bytes)]
+
+    def clear_dead(self, places: Collection[tuple[str, int]] | None = None) -> int:
+        """Forget the dead letters of these videos and segments, or all, so that they are tried again; return how many.
+
+        File by file, because a folder may be where another driver is just writing.
+        """
+        dead = {(video, index) for video, indices in self.dead().items() for index in indices}
+        gone = dead if places is None else dead & set(places)
+        for place in gone:
+            self.remove(self.dead_path(*place))
+        return len(gone)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, which another driver may have removed already."""
+        with suppress(FileNotFoundError):
+            self.filesystem.rm_file(path)
 
     def begin_attempt(self, session: str, video_id: str, segment_index: int) -> int:
         """Note that a segment is begun and return how often it was, this time included.
@@ -289,19 +313,25 @@ class RunFolder:
         if self.exists("attempts", session):
             self.filesystem.rm(self.path("attempts", session), recursive=True)
 
-    def sweep(self) -> None:
-        """Remove what sessions that were killed more than a day ago left behind."""
+    def sweep(self, living: Collection[str] = ()) -> None:
+        """Remove what sessions that were killed more than a day ago left behind; those that live are named.
+
+        Another driver may be sweeping at the same time.
+        """
         limit = time.time() - STALE_SECONDS
         if self.exists("attempts"):
             for path in self.filesystem.ls(self.path("attempts"), detail=False):
-                started = path.rstrip("/").rpartition("/")[2].partition("-")[0]
-                if started.isdigit() and int(started) < limit:
-                    self.filesystem.rm(path, recursive=True)
+                session = path.rstrip("/").rpartition("/")[2]
+                started = session.partition("-")[0]
+                if started.isdigit() and int(started) < limit and session not in living:
+                    with suppress(FileNotFoundError):
+                        self.filesystem.rm(path, recursive=True)
         folder = Path(self.path("tmp"))
         if self.is_local and folder.is_dir():
             for temporary in folder.iterdir():
-                if temporary.stat().st_mtime < limit:
-                    temporary.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if temporary.stat().st_mtime < limit:
+                        temporary.unlink()
 
     def require_space(self, num_bytes: int) -> None:
         """Raise UserError where the folder cannot be written to, or a local one's disk has less left."""

@@ -124,6 +124,34 @@ def test_committed_and_dead_segments_are_listed_by_video(folder):
     assert folder.clear_dead() == 0
 
 
+def test_only_the_dead_letters_that_are_named_are_forgotten(folder):
+    letters = [DeadLetter(video, index, "decode", "E", "m") for video, index in (("a[1]", 0), ("a[1]", 1), ("b", 0))]
+    for letter in letters:
+        folder.commit_dead(letter)
+    assert folder.clear_dead({("a[1]", 1), ("c", 0)}) == 1
+    assert folder.read_dead() == [letters[0], letters[2]]
+    folder.remove(folder.dead_path("b", 0))
+    folder.remove(folder.dead_path("b", 0))
+    assert folder.read_dead() == [letters[0]]
+
+
+def test_what_another_driver_removes_meanwhile_is_left_out(folder, monkeypatch):
+    letters = [DeadLetter(video, 0, "decode", "E", "m") for video in "ab"]
+    for letter in letters:
+        folder.commit_dead(letter)
+    monkeypatch.setattr(RunFolder, "dead", lambda self: {"a": {0}, "b": {0}, "gone": {0}})
+    assert folder.read_dead() == letters
+
+
+def test_a_store_that_does_not_answer_is_told(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    (tmp_path / "file").write_bytes(b"x")
+    assert folder.read_each([]) == []
+    assert folder.read_each([str(tmp_path / "none"), str(tmp_path / "file")]) == [b"x"]
+    with pytest.raises(UserError, match=r"cannot be read \(.*[Dd]irectory"):
+        folder.read_each([str(tmp_path)])
+
+
 def test_attempts_count_within_a_session_only(folder):
     first, second = new_session(), new_session()
     assert [folder.begin_attempt(first, "a", 0) for _ in range(3)] == [1, 2, 3]
