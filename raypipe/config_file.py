@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from raypipe.embedded import embedded_folder, is_embedded
 from raypipe.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,7 +27,12 @@ def digest(document: Any) -> str:
 
 
 def absolute(path: str) -> str:
-    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are."""
+    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are.
+
+    `raypipe:models/...` is the folder of a shipped model. Raises UserError where there is no such model.
+    """
+    if is_embedded(path):
+        return str(embedded_folder(path))
     return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
 
 

@@ -11,6 +11,7 @@ from raypipe.errors import UserError
 
 if TYPE_CHECKING:
     from raypipe.config import RunConfig
+    from raypipe.report import Report
 
 REPORT_PATH = ("report", "index.html")
 
@@ -60,8 +61,8 @@ def _config(options: argparse.Namespace) -> "RunConfig":
     return parse_config(document["config"] | {"output": folder.root}, f"{options.run}/run.json")
 
 
-def _report(config: "RunConfig", out: Path | None) -> int:
-    from raypipe.charts import counted
+def write_report(config: "RunConfig", out: Path | None = None) -> "tuple[Report, str, str]":
+    """Write the report of a run; return what it says, where it is and its size in words."""
     from raypipe.report import gather
     from raypipe.report_page import render_page
     from raypipe.storage import RunFolder, write_file
@@ -74,17 +75,26 @@ def _report(config: "RunConfig", out: Path | None) -> int:
         folder.commit(folder.path(*REPORT_PATH), content)
     else:
         write_file(out, content)
-    where = folder.path(*REPORT_PATH) if out is None else out
+    where = folder.path(*REPORT_PATH) if out is None else str(out)
+    return report, where, f"{len(content) / 1e6:.1f} MB"
+
+
+def finding_lines(report: "Report") -> list[str]:
+    """Return the strongest findings as lines of text, none where there are none."""
+    lines = [f"  {rank}. {finding.line()}" for rank, (finding, _) in enumerate(report.findings, start=1)]
+    return ["strongest findings:", *lines] if lines else []
+
+
+def _report(config: "RunConfig", out: Path | None) -> int:
+    from raypipe.charts import counted
+
+    report, where, size = write_report(config, out)
     pictured = sum(video.is_pictured for video in report.videos)
-    size = f"{len(content) / 1e6:.1f} MB"
     lines = [f"report: {where} ({size}), {counted(len(report.videos), 'video')}, {pictured:,} with pictures"]
     if report.num_left_out:
         lines.append(f"left out: {counted(report.num_left_out, 'video')} with lower scores")
     lines += [f"note: {note}" for note in report.notes]
-    if report.findings:
-        lines.append("strongest findings:")
-        lines += [f"  {rank}. {finding.line()}" for rank, (finding, _) in enumerate(report.findings, start=1)]
-    print("\n".join(lines))
+    print("\n".join([*lines, *finding_lines(report)]))
     return 0
 
 

@@ -203,9 +203,11 @@ def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator
     Ray starts in the main thread: started in another one, it takes 15 s to shut down.
     """
     if name == "run":
-        if config.tracking.enabled:
-            pool.submit(load_mlflow)
+        loading = pool.submit(load_mlflow) if config.tracking.enabled else None
         connect(config.ray)
+        if loading is not None:
+            # Two threads that import MLflow at once get half of it each.
+            loading.result()
     tags = {"raypipe.step": name}
     with track(config.tracking, config.output, run_name=name, params=config.flat(), tags=tags) as experiment:
         yield experiment
