@@ -114,7 +114,7 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
 
 
 def draw(root: Path, plan: FolderPlan, config: "RayConfig", say: Callable[[str], None]) -> None:
-    """Draw the clips of a folder that are not whole yet, on all cores. Raises UserError where they cannot be written."""
+    """Draw the clips of a folder that are not whole yet, on all cores. Raises UserError where one cannot be written."""
     places = missing_clips(root, plan)
     if places:
         whole = counted(len(plan.clips()), "clip")

@@ -69,6 +69,8 @@ def open_folder(root: Path, plan: FolderPlan) -> None:
         if (root / WORLD_NAME).exists():
             _require_same(root, plan)
             return
+        # All that is left of a start that was killed before it had written anything.
+        _temporary(root / WORLD_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(root, error) from error
     make_root(root)
@@ -144,7 +146,7 @@ def finish_folder(root: Path, plan: FolderPlan) -> None:
 
 def _write_text(path: Path, content: str) -> None:
     """Write a file, whole or not at all, and on disk before anything that follows."""
-    temporary = path.with_name(f".{path.name}")
+    temporary = _temporary(path)
     try:
         with temporary.open("w") as file:
             file.write(content)
@@ -153,6 +155,10 @@ def _write_text(path: Path, content: str) -> None:
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
