@@ -26,7 +26,6 @@ from raypipe.report_cli import REPORT_PATH, finding_lines, write_report
 from raypipe.stages.detect import require_weights
 from raypipe.storage import RunFolder
 from raypipe.versions import versions
-from raypipe.workflow import RESULTS_NAME, run_step
 from raypipe.world.clips import WorldConfig
 from raypipe.world.folder import FolderPlan, finish_folder, missing_clips, open_folder, write_clip
 
@@ -79,6 +78,8 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
 
     Raises UserError where a model is missing, and where `out` cannot be written or holds something else.
     """
+    from raypipe.workflow import run_step
+
     demo = demo or Demo()
     started = time.monotonic()
     root = out / "data"
@@ -147,6 +148,6 @@ def _drawn(reference: Any) -> int:
 def _state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
     """Return the hash of all that a finished demo is made of and has written."""
     folder = RunFolder(config.output)
-    there = [folder.exists(*name) for name in (REPORT_PATH, (RESULTS_NAME,))]
+    there = [folder.exists(*name) for name in (REPORT_PATH, ("results.json",))]
     stamps = [folder.stamps(kind) for kind in ("features", "scores", "models")]
     return digest([config.model_dump(mode="json"), plan.document(), models, versions(), there, stamps])
