@@ -148,6 +148,6 @@ def _drawn(reference: Any) -> int:
 def _state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
     """Return the hash of all that a finished demo is made of and has written."""
     folder = RunFolder(config.output)
-    there = [folder.exists(*name) for name in (REPORT_PATH, ("results.json",))]
+    there = [folder.exists(name) for name in (REPORT_PATH, "results.json")]
     stamps = [folder.stamps(kind) for kind in ("features", "scores", "models")]
     return digest([config.model_dump(mode="json"), plan.document(), models, versions(), there, stamps])

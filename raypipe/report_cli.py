@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from raypipe.config import RunConfig
     from raypipe.report import Report
 
-REPORT_PATH = ("report", "index.html")
+REPORT_PATH = "report/index.html"
 
 
 def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
@@ -32,7 +32,8 @@ def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
         "--out", type=Path, metavar="FILE", help="where to write it (default: <output>/report/<video>.mp4)"
     )
     for parser in (report, render):
-        parser.add_argument("run", nargs="?", metavar="RUN", help="the output folder of a run; or give --config")
+        text = "the output folder of a run, or variations/NAME below it; or give --config"
+        parser.add_argument("run", nargs="?", metavar="RUN", help=text)
     return [report, render]
 
 
@@ -55,8 +56,18 @@ def _config(options: argparse.Namespace) -> "RunConfig":
         raise UserError("--set goes with --config; RUN is shown with the config that it was made with")
     folder = RunFolder(absolute(options.run))
     document = folder.read_json("run.json")
+    if document is None:
+        root, variations, name = folder.root.rstrip("/").rpartition("/variations/")
+        # What a variation was done with stands with its results; of the folder, run.json only knows the features.
+        results = folder.read_json("results.json") if variations else None
+        if results is not None and isinstance(results.get("config"), dict):
+            config = results["config"] | {"output": root, "variation": name}
+            return parse_config(config, f"{options.run}/results.json")
     if document is None or not isinstance(document.get("config"), dict):
-        raise UserError(f"{options.run} is not the output folder of a run: it has no run.json with a config")
+        raise UserError(
+            f"{options.run} is not the output folder of a run: it has no run.json with a config. Of a variation that "
+            "was not evaluated, give its --config"
+        )
     # The folder may have been moved since.
     return parse_config(document["config"] | {"output": folder.root}, f"{options.run}/run.json")
 
@@ -70,12 +81,12 @@ def write_report(config: "RunConfig", out: Path | None = None) -> "tuple[Report,
     report = gather(config)
     # A name may hold what is no text, if a disk was read that knows nothing of UTF-8.
     content = render_page(report).encode("utf-8", "replace")
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
+    where = str(out or folder.path(folder.product(REPORT_PATH)))
     if out is None:
-        folder.commit(folder.path(*REPORT_PATH), content)
+        folder.commit(where, content)
     else:
         write_file(out, content)
-    where = folder.path(*REPORT_PATH) if out is None else str(out)
     return report, where, f"{len(content) / 1e6:.1f} MB"
 
 

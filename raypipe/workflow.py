@@ -126,6 +126,8 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         config_hash=config.feature_hash(),
         versions=versions(),
     )
+    # Of a variation nothing else keeps what it was done with.
+    document["config"] = config.model_dump(mode="json", exclude={"tracking"})
     document["labels"] = {"source": catalogue.label_source or None, "notes": list(catalogue.notes)}
     if catalogue.labels is None:
         document["metrics"] = {}
