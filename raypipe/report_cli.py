@@ -68,8 +68,9 @@ def _config(options: argparse.Namespace) -> "RunConfig":
             f"{options.run} is not the output folder of a run: it has no run.json with a config. Of a variation that "
             "was not evaluated, give its --config"
         )
-    # The folder may have been moved since.
-    return parse_config(document["config"] | {"output": folder.root}, f"{options.run}/run.json")
+    # The folder may have been moved since, and run.json have been written by a variation's step.
+    own = {"output": folder.root, "variation": None}
+    return parse_config(document["config"] | own, f"{options.run}/run.json")
 
 
 def write_report(config: "RunConfig", out: Path | None = None) -> "tuple[Report, str, str]":
