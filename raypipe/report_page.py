@@ -281,9 +281,8 @@ def _run(report: Report) -> str:
         _details("Config", report.config_hash, [(k, json.dumps(v)) for k, v in report.config.items()], is_open=False),
         _details("Versions", report.versions.get("raypipe", ""), report.versions.items(), is_open=False),
     ]
-    return f'<h2 id="run">The run</h2><p class="soft">Folder <code>{escape(report.output)}</code></p>' + "".join(
-        sections
-    )
+    where = f'<p class="soft">Folder <code>{escape(report.output)}</code></p>'
+    return f'<h2 id="run">The run</h2>{where}' + "".join(sections)
 
 
 def _details(title: str, note: str, rows: Iterable[tuple[str, str]], *, is_open: bool) -> str:
