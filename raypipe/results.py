@@ -111,7 +111,7 @@ def duration(hours: float) -> str:
     """Return a time in the unit in which it is neither nothing nor a great number."""
     seconds = hours * 3600
     if seconds < 120:
-        return f"{seconds:.0f} seconds"
+        return f"{seconds:.{0 if seconds >= 10 else 1}f} seconds"
     return f"{seconds / 60:.1f} minutes" if hours < 2 else f"{hours:,.1f} hours"
 
 

@@ -31,8 +31,9 @@ def test_metric_table(smoothing, expected):
 @pytest.mark.parametrize(
     ("hours", "words"),
     [
-        (0, "0 seconds"),
-        (9 / 3600, "9 seconds"),
+        (0, "0.0 seconds"),
+        (9 / 3600, "9.0 seconds"),
+        (10 / 3600, "10 seconds"),
         (119 / 3600, "119 seconds"),
         (2 / 60, "2.0 minutes"),
         (1.5, "90.0 minutes"),
