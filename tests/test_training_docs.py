@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from raypipe.label_vqa import LabelVqaConfig
+from raypipe.train_detector import DetectorConfig
 from raypipe.train_itam import ItamConfig
 from raypipe.train_smm import SmmConfig
 
@@ -33,7 +34,12 @@ def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, s
 
 @pytest.mark.parametrize(
     ("job", "config"),
-    [("jobs/train_smm.py", SmmConfig), ("jobs/train_itam.py", ItamConfig), ("jobs/label_vqa.py", LabelVqaConfig)],
+    [
+        ("jobs/train_smm.py", SmmConfig),
+        ("jobs/train_itam.py", ItamConfig),
+        ("jobs/label_vqa.py", LabelVqaConfig),
+        ("jobs/train_detector.py", DetectorConfig),
+    ],
 )
 def test_every_key_is_described(pytestconfig, job, config):
     text = (pytestconfig.rootpath / "docs" / "training.md").read_text()

@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from typing import Any
 
 from PIL import Image
 
@@ -29,7 +30,7 @@ from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoint  # noqa: E402
 from ultralytics.trackers import BOTSORT, BYTETracker  # noqa: E402
 from ultralytics.utils import ROOT as ULTRALYTICS_FOLDER  # noqa: E402
-from ultralytics.utils import YAML, IterableSimpleNamespace  # noqa: E402
+from ultralytics.utils import SETTINGS, YAML, IterableSimpleNamespace  # noqa: E402
 from ultralytics.utils.metrics import ap_per_class  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.ops import scale_boxes  # noqa: E402
@@ -48,6 +49,7 @@ __all__ = [
     "LetterBox",
     "UltralyticsBoxes",
     "ap_per_class",
+    "detection_trainer",
     "guess_model_task",
     "load_checkpoint",
     "non_max_suppression",
@@ -55,3 +57,14 @@ __all__ = [
     "ultralytics_modules",
     "ultralytics_version",
 ]
+
+# Loggers that its trainer would otherwise start by itself, where their packages are installed.
+_LOGGERS = ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard", "wandb")
+
+
+def detection_trainer() -> Any:
+    """Return the class of Ultralytics' trainer, whose import takes long, with none of its loggers."""
+    SETTINGS.update({name: False for name in _LOGGERS if name in SETTINGS})
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    return DetectionTrainer

@@ -3,7 +3,7 @@
 Who may be seen where is what `docs/world.md` says of the splits; `make_clip` decides it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,6 +25,8 @@ NOVELTIES: tuple[Novelty, ...] = ("running", "falling", "fighting", "cycling", "
 PRETRAIN_COLOURS = ("red", "blue", "green", "black", "gray")
 TEST_COLOURS = ("white", "yellow", "orange", "purple", "pink")
 ALL_COLOURS = tuple(COLOURS)
+# So many novelties are in one clip of pretraining that has any: drawing a scene costs more than an actor.
+PRETRAIN_NOVELTIES = 3
 PRETRAIN_PLACES: tuple[Place, ...] = ("street", "path")
 TEST_PLACES: tuple[Place, ...] = ("square", "park")
 
@@ -98,10 +100,10 @@ class Clip:
     num_frames: int
     noise_seed: int
 
-    def frames(self) -> Iterator[Frame]:
-        """Draw the frames one after the other."""
+    def frames(self, numbers: Iterable[int] | None = None) -> Iterator[Frame]:
+        """Draw the frames with these numbers one after the other, by default all."""
         renderer = Renderer(self.scene, self.noise_seed)
-        for number in range(self.num_frames):
+        for number in range(self.num_frames) if numbers is None else numbers:
             image, drawn = renderer.render(self.actors, number)
             yield Frame(image, tuple(self._seen(one, number) for one in drawn))
 
@@ -244,30 +246,31 @@ def _facing(actor: Actor, opponent: Actor, gap: NDArray[np.float64]) -> Actor:
 def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
     """Return a clip of a split; the same config, split and number give the same clip.
 
-    pretrain: every action, each clip in a scene of its own; train: normal actions; test: one novelty per clip, in
-    turn; shrinking: people who go away from the camera.
+    pretrain: every action, each clip in a scene of its own, several novelties in every other clip; train: normal
+    actions; test: one novelty per clip, in turn; shrinking: people who go away from the camera.
     """
     seeds = {"pretrain": 1, "train": 2, "test": 3, "shrinking": 4}
     rng = np.random.default_rng([config.seed, seeds[split], number])
     noise_seed = int(rng.integers(2**31))
     if split == "pretrain":
         # Even seeds are scenes of pretraining, odd ones of the cameras that train and test clips share.
-        novelty = NOVELTIES[number // 2 % len(NOVELTIES)] if number % 2 else None
+        first = number // 2 * PRETRAIN_NOVELTIES
+        novelties = [NOVELTIES[(first + i) % len(NOVELTIES)] for i in range(PRETRAIN_NOVELTIES if number % 2 else 0)]
         scene_seed = 2 * (config.seed * 100_000 + number)
-        scene = make_scene(scene_seed, config.width, config.height, PRETRAIN_PLACES if novelty else PLACES)
+        scene = make_scene(scene_seed, config.width, config.height, PRETRAIN_PLACES if novelties else PLACES)
     else:
         camera = number % config.num_scenes
         scene_seed = 2 * (config.seed * 100_000 + camera) + 1
         place = TEST_PLACES[camera % len(TEST_PLACES)]
         scene = make_scene(scene_seed, config.width, config.height, (place,))
-        novelty = config.novelties[number % len(config.novelties)] if split == "test" else None
+        novelties = [config.novelties[number % len(config.novelties)]] if split == "test" else []
     cast = _Cast(rng, config, scene)
     name = f"{number + 1:03d}"
     if split == "shrinking":
         name += "_" + _cast_shrinking(cast, number)
     else:
         cast.add_normal(with_stroller=bool(config.num_strollers and number % 2 == 0))
-    if novelty is not None:
+    for novelty in novelties:
         cast.add_novel(novelty, PRETRAIN_COLOURS if split == "pretrain" else TEST_COLOURS)
         name += f"_{novelty}"
     return Clip(name, scene, tuple(cast.actors), config.num_frames, noise_seed)

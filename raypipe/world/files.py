@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from raypipe.stages.spatial_config import EXPANSION
-from raypipe.world.actions import NORMAL
+from raypipe.world.actions import Action, Actor
 from raypipe.world.captions import captions
 from raypipe.world.clips import Clip, Frame, Seen, WorldConfig, make_clip
 from raypipe.world.folder import make_root
@@ -17,12 +17,13 @@ CLASSES = ("person", "vehicle")
 JPEG_QUALITY = 88
 # Crops with less of their object in view are not captioned.
 MIN_CAPTIONED = 0.5
-# Every how many frames a crop of an actor becomes a captioned image: novel actions are short, and rarer.
-NORMAL_STEP, NOVEL_STEP = 30, 6
-# Beside a novel action so many of the normal crops are kept.
-NORMAL_KEPT = 0.3
+# Every how many frames crops of an actor are cut out: falls are soon over, and who is fast is soon out of view.
+CAPTION_STEP = 15
+CAPTION_STEPS: dict[Action, int] = {"falling": 3, "lying": 12, "running": 6, "cycling": 6, "skating": 9, "driving": 6}
+# Shares of the crops of normal actions that are kept: about as many as of any other action.
+KEPT: dict[Action, float] = {"walking": 0.12, "standing": 0.14, "pushing": 0.4}
 # Every how many frames one is a picture of detection training; every how many clips one is for validation.
-DETECTION_STEP, VALIDATION_EVERY = 10, 5
+DETECTION_STEP, VALIDATION_EVERY = 30, 5
 
 
 def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
@@ -37,7 +38,8 @@ def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
     for number in range(num_clips):
         clip = make_clip(config, "pretrain", number)
         rng = np.random.default_rng([config.seed, 5, number])
-        for index, frame in enumerate(clip.frames()):
+        numbers = [number for number in range(clip.num_frames) if any(_is_due(actor, number) for actor in clip.actors)]
+        for index, frame in zip(numbers, clip.frames(numbers), strict=True):
             for one in _captioned(frame, index, clip, rng):
                 name = f"{clip.name}_{index:04d}_{one.track_id:02d}.jpg"
                 x1, y1, x2, y2 = crop_rectangle(one, config)
@@ -53,17 +55,20 @@ def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
     return len(images)
 
 
+def _is_due(actor: Actor, frame: int) -> bool:
+    return frame % CAPTION_STEPS.get(actor.actions[frame], CAPTION_STEP) == 0
+
+
 def _captioned(frame: Frame, index: int, clip: Clip, rng: np.random.Generator) -> list[Seen]:
     """Return the objects of a frame of which a captioned crop is made."""
-    has_novel = any(actor.actions[-1] not in NORMAL for actor in clip.actors)
-    found = []
-    for one in frame.seen:
-        step = NOVEL_STEP if one.is_novel else NORMAL_STEP
-        if not one.is_clear or one.visible < MIN_CAPTIONED or (index + 7 * one.track_id) % step:
-            continue
-        if one.is_novel or not has_novel or rng.random() < NORMAL_KEPT:
-            found.append(one)
-    return found
+    return [
+        one
+        for one in frame.seen
+        if one.is_clear
+        and one.visible >= MIN_CAPTIONED
+        and _is_due(clip.actor(one.track_id), index)
+        and rng.random() < KEPT.get(one.action, 1.0)
+    ]
 
 
 def crop_rectangle(one: Seen, config: WorldConfig) -> tuple[int, int, int, int]:
@@ -89,9 +94,8 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int) -> int:
     for number in range(num_clips):
         clip = make_clip(config, "pretrain", number)
         part = "val" if number % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "train"
-        for index, frame in enumerate(clip.frames()):
-            if index % DETECTION_STEP:
-                continue
+        numbers = range(0, clip.num_frames, DETECTION_STEP)
+        for index, frame in zip(numbers, clip.frames(numbers), strict=True):
             name = f"{part}/{clip.name}_{index:04d}"
             Image.fromarray(frame.image).save(root / "images" / f"{name}.jpg", quality=JPEG_QUALITY)
             (root / "labels" / f"{name}.txt").write_text(yolo_text(frame.seen, config.width, config.height))

@@ -44,8 +44,8 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
     assert data["names"] == dict(enumerate(CLASSES))
     assert data["path"] == str(root)
     pictures = {part: sorted((root / data[part]).glob("*.jpg")) for part in ("train", "val")}
-    assert sum(map(len, pictures.values())) == count == 20
-    assert len(pictures["val"]) == 4
+    assert sum(map(len, pictures.values())) == count == 10
+    assert len(pictures["val"]) == 2
     for picture in (path for paths in pictures.values() for path in paths):
         label = root / "labels" / picture.parent.name / f"{picture.stem}.txt"
         for line in label.read_text().splitlines():
@@ -80,6 +80,6 @@ def test_the_command_tells_mistakes(tmp_path, capsys, arguments, message):
 
 
 def test_the_command_writes(tmp_path, capsys):
-    arguments = ["--split", "detection", "--clips", "1", "--frames", "11", "--width", "96", "--height", "72"]
+    arguments = ["--split", "detection", "--clips", "1", "--frames", "31", "--width", "96", "--height", "72"]
     assert make_world.main(["--out", str(tmp_path / "w"), *arguments]) == 0
     assert "2 pictures with boxes" in capsys.readouterr().out
