@@ -41,6 +41,7 @@ from raypipe.models.yolo import YoloDetector
 from raypipe.ops.boxes import Detections
 from raypipe.pictures import read_frames
 from raypipe.pipeline import require_features
+from raypipe.results import write_json
 from raypipe.storage import RunFolder
 from raypipe.versions import versions
 from raypipe.workflow import evaluate_step, extract_step, score_step, train_step
@@ -86,13 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         found = {seed: measure_seed(seed, arguments) for seed in arguments.seeds}
+        print("\n".join(["", *table(found)]))
+        document = {"versions": versions(), "seeds": found}
+        write_json(json.loads(json.dumps(document, default=asdict)), arguments.json)
     except UserError as error:
         print(f"evaluate_world: {error}", file=sys.stderr)
         return 2
-    print("\n".join(["", *table(found)]))
-    if arguments.json:
-        document = {"versions": versions(), "seeds": found}
-        arguments.json.write_text(json.dumps(document, indent=1, default=asdict) + "\n")
     return 0
 
 
@@ -118,7 +118,7 @@ def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         _names(shrinking_catalogue), _told(shrinking_config, shrinking_catalogue), strict=True
     ):
         far[name] = far_shares(truth, told)
-    figures = {
+    figures: dict[str, Any] = {
         "ap50": average_precisions(_detections(config, catalogue)),
         "captions": captions,
         "far": far,

@@ -63,7 +63,8 @@ def average_precisions(clips: Iterable[tuple[Truth, Detections]]) -> dict[str, f
         found.append(told[counts])
         wanted.append(classes[truth.is_clear])
     tp = np.concatenate(hits)[:, None].astype(np.float64)
-    *_, ap, classes_there = ap_per_class(tp, *map(np.concatenate, (confidence, found, wanted)))[:7]
+    arrays = (np.concatenate(confidence), np.concatenate(found), np.concatenate(wanted))
+    *_, ap, classes_there = ap_per_class(tp, *arrays)[:7]
     figures = {CLASSES[number]: float(value) for number, value in zip(classes_there, ap[:, 0], strict=True)}
     return figures | {"mean": float(np.mean(list(figures.values())))}
 
