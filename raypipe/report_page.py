@@ -101,7 +101,7 @@ def _header(report: Report) -> str:
 def _made_with(report: Report) -> str:
     """Return the config and the versions in a line; all of them are below."""
     there = [f"{title} {escape(report.versions[key])}" for key, title in VERSIONS if key in report.versions]
-    settings = f'config <a href="#run"><code>{escape(report.config_hash)}</code></a>'
+    settings = f'Config <a href="#run"><code>{escape(report.config_hash)}</code></a>'
     return ", ".join([settings, *there])
 
 

@@ -85,7 +85,7 @@ def test_text_from_outside_stays_text():
 def test_the_header_names_config_and_versions():
     versions = {"raypipe": "0.1.0", "python": "3.11.7", "ray": "2.60.0", "torch": "2.15.0", "scipy": "1.17"}
     elements = Elements(render_page(report([], versions=versions)))
-    assert "config 0123456789abcdef , raypipe 0.1.0, Python 3.11.7, Ray 2.60.0, torch 2.15.0" in elements.words
+    assert "Config 0123456789abcdef , raypipe 0.1.0, Python 3.11.7, Ray 2.60.0, torch 2.15.0" in elements.words
     assert [a["href"] for a in elements.named("a")] == ["#videos-title", "#run"]
     assert "run" in [a.get("id") for a in elements.named("h2")]
 
