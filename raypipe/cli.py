@@ -239,6 +239,8 @@ def _plan(options: argparse.Namespace, config: "RunConfig") -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed}: a seed lies between 0 and {2**32 - 1}")
     from raypipe.demo import run_demo
 
     return run_demo(options.out, options.seed, partial(print, flush=True))

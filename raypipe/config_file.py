@@ -37,10 +37,16 @@ def absolute(path: str) -> str:
 
 
 def local_folder(path: str) -> str:
-    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk."""
+    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk.
+
+    And for a shipped model that is not there: a validator, from which it is called, then names the key.
+    """
     if "://" in path:
         raise ValueError(f"{path} is a URI; weights are read from a folder that every node has: copy it there first")
-    return absolute(path)
+    try:
+        return absolute(path)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 class _Loader(yaml.SafeLoader):

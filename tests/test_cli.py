@@ -95,7 +95,7 @@ def test_help(capsys, monkeypatch, arguments, words):
         (["evaluate", "--scores", "s", "--labels", "l", "--fps", "-1"], "--fps: -1.0 is not a frame rate"),
         (["evaluate", "--scores", "s", "--labels", "l", "--lengths", "l"], "--lengths goes with --dataset"),
         (["evaluate", "--scores", "s.npy", "--labels", "l.npz"], "raypipe: s.npy: no such file\n"),
-        (["demo", "--seed", "-1"], "raypipe: demo: seed: -1 must be greater than or equal to 0\n"),
+        (["demo", "--seed", "-1"], "raypipe: --seed -1: a seed lies between 0 and 4294967295\n"),
         (["demo", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],
 )

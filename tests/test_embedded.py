@@ -46,6 +46,12 @@ def test_what_is_not_shipped_is_told(shipped, path):
     assert "has no such model; it has raypipe:models/blip2, raypipe:models/yolo" in message
 
 
+def test_a_config_says_which_key_names_what_is_not_shipped(shipped):
+    document = {"dataset": {"root": "/d"}, "output": "/o", "detector": {"kind": "sliding_window"}}
+    with pytest.raises(UserError, match=r"^here: weights\.smm: raypipe:models/smm: this installation"):
+        parse_config(document | {"weights": {"smm": "raypipe:models/smm"}}, "here")
+
+
 def test_an_installation_without_any_model_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "MODELS_FOLDER", tmp_path / "none")
     with pytest.raises(UserError, match=r"it has none at all\. If it should be there, install raypipe again"):
