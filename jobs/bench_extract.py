@@ -40,10 +40,11 @@ from numpy.typing import NDArray
 from jobs.bench_motion import moving_textures
 from jobs.extra_steps import NoteActor
 from raypipe.config import RunConfig, parse_config
-from raypipe.demo import FPS, HEIGHT, WIDTH
 from raypipe.versions import versions
 from raypipe.video.encode import write_video
 
+# Of the generated clips.
+WIDTH, HEIGHT, FPS = 320, 240, 25
 MIN_EFFICIENCY, MAX_GROWTH = 0.75, 1.3
 SAMPLE_SECONDS = 0.5
 # Lengths of the generated clips fall as rank ** -SKEW: the longest is about four times the mean.

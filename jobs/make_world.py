@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from raypipe.errors import UserError
 from raypipe.world.clips import NOVELTIES, WorldConfig
-from raypipe.world.files import write_captions, write_detection, write_folder
+from raypipe.world.files import write_captions, write_detection
+from raypipe.world.folder import FolderPlan, write_folder
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,7 +73,7 @@ def _write(arguments: argparse.Namespace) -> str:
         return f"{write_captions(out, config, arguments.clips)} captioned crops"
     if split == "detection":
         return f"{write_detection(out, config, arguments.clips)} pictures with boxes"
-    write_folder(out, config, arguments.train_clips, arguments.test_clips, shrinking=split == "shrinking")
+    write_folder(out, FolderPlan(config, arguments.train_clips, arguments.test_clips, split == "shrinking"))
     return f"{arguments.train_clips} train and {arguments.test_clips} test clips of {config.num_frames} frames"
 
 

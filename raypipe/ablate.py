@@ -195,16 +195,18 @@ def _outcome(
 
 
 def _table(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+    has_published = any(outcome.published is not None for outcome in outcomes)
     rows = []
     for outcome in outcomes:
         row = [outcome.name, outcome.title]
         for name in SHOWN_METRICS:
             metric = outcome.metrics.get(name)
             row.append("-" if metric is None else figure(Metric(metric["value"], metric["low"], metric["high"])))
-        row.append("-" if outcome.published is None else f"{outcome.published:.3f}")
+        if has_published:
+            row.append("-" if outcome.published is None else f"{outcome.published:.3f}")
         rows.append([*row, outcome.status + (f": {outcome.reason}" if outcome.reason else "")])
-    published = f"micro-AUC, the paper on {plan.published_as}"
-    return markdown_table(["variation", "what", *SHOWN_METRICS.values(), published, "status"], rows)
+    published = [f"micro-AUC, the paper on {plan.published_as}"] if has_published else []
+    return markdown_table(["variation", "what", *SHOWN_METRICS.values(), *published, "status"], rows)
 
 
 def _write_tables(plan: Plan, outcomes: dict[str, Outcome]) -> None:

@@ -43,7 +43,7 @@ examples:
   raypipe extract --config mine.yaml --shard 2/8
   raypipe status runs/demo/run
   raypipe report runs/demo/run
-  raypipe render runs/demo/run --video test/01_runner
+  raypipe render runs/demo/run --video test/001_running
 
 exit codes: 0 all is well, 1 it failed, 2 a mistake in the call or config, 3 done, but with dead letters
 (segments or videos that could not be processed; <output>/dead says why)."""
@@ -82,11 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
         _add_debug(command)
     _add_ablate(commands)
     _add_export(commands)
-    text = "draw clips and do a whole run on them: no data, weights or GPU needed"
+    text = "draw a small world and find what is abnormal in it: no data, weights or GPU needed"
     demo = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".")
     folder = "where the clips and the run go; by default %(default)s"
-    demo.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
-    demo.add_argument("--seed", type=int, default=0, help="of the clips and of training; clips once drawn are kept")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help=folder)
+    demo.add_argument("--seed", type=int, default=0, help="of the world and of training (default: %(default)s)")
     _add_debug(demo)
     for command in add_report_parsers(commands):
         _add_config(command)
@@ -276,14 +276,11 @@ def _plan(options: argparse.Namespace, config: "RunConfig") -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from raypipe.config import parse_config
-    from raypipe.demo import demo_config, write_demo
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed}: a seed lies between 0 and {2**32 - 1}")
+    from raypipe.demo import run_demo
 
-    root = options.output / "data"
-    config = parse_config(demo_config(root, options.output / "run") | {"seed": options.seed}, "demo")
-    print(f"drawing clips of walkers, runners and people going the wrong way in {root}", flush=True)
-    write_demo(root, options.seed)
-    return do_step("run", config)
+    return run_demo(options.out, options.seed, partial(print, flush=True))
 
 
 if __name__ == "__main__":

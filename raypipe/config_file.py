@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from raypipe.credentials import holds_credentials, without_credentials
+from raypipe.embedded import embedded_folder, is_embedded
 from raypipe.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -29,8 +30,11 @@ def digest(document: Any) -> str:
 def absolute(path: str) -> str:
     """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are.
 
-    Raises UserError for a URI that holds a password or a token, which would be kept and shown with it.
+    `raypipe:models/...` is the folder of a shipped model. Raises UserError where there is no such model, and for a URI
+    that holds a password or a token, which would be kept and shown with it.
     """
+    if is_embedded(path):
+        return str(embedded_folder(path))
     if holds_credentials(path):
         raise UserError(
             f"{without_credentials(path)}: holds a password or a token; leave it out and give it where the store's "
@@ -40,10 +44,16 @@ def absolute(path: str) -> str:
 
 
 def local_folder(path: str) -> str:
-    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk."""
+    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk.
+
+    And for a shipped model that is not there: a validator, from which it is called, then names the key.
+    """
     if "://" in path:
         raise ValueError(f"{path} is a URI; weights are read from a folder that every node has: copy it there first")
-    return absolute(path)
+    try:
+        return absolute(path)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 class _Loader(yaml.SafeLoader):

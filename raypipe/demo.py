@@ -1,147 +1,153 @@
-"""A data set drawn by the program: textured figures that walk to the right, runners, and people going the wrong way.
+"""`raypipe demo`: the rendered world (docs/world.md) through every stage, by the models that are shipped.
 
-It has what a real one has (`folder` layout: H.264 clips, labels.csv, MOT boxes), so the demo goes through the same
-path as real video. Train clips hold walkers only; each test clip holds one anomaly for a part of its length.
+    <out>/data/       the clips, with labels and truth        <out>/run/        an ordinary run folder, with its report
+    <out>/demo.json   what was said when all was done: a second call says it again
+
+Everything can be killed and started again: clips are kept one by one, and the run goes on as any run.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, shift
+import ray
 
+from raypipe.charts import counted
+from raypipe.cluster import connect
+from raypipe.config import RunConfig, parse_config
+from raypipe.config_file import digest
+from raypipe.embedded import BLIP2, SMM, YOLO
 from raypipe.errors import UserError
-from raypipe.video.encode import write_video
+from raypipe.model_folders import models_of
+from raypipe.progress import progress
+from raypipe.report_cli import REPORT_PATH, finding_lines, write_report
+from raypipe.stages.detect import require_weights
+from raypipe.storage import RunFolder
+from raypipe.versions import versions
+from raypipe.world.clips import WorldConfig
+from raypipe.world.folder import FolderPlan, finish_folder, missing_clips, open_folder, write_clip
 
-WIDTH, HEIGHT, FPS = 320, 240, 25
-NUM_TRAIN, NUM_TEST, NUM_FRAMES = 6, 4, 150
-WALK_PIXELS, RUN_PIXELS = 1.2, 4.0
-ANOMALIES = ("runner", "wrong_way")
+if TYPE_CHECKING:
+    from raypipe.config import RayConfig
+    from raypipe.world.clips import Split
+
+DONE_NAME = "demo.json"
+# Clips, features and what Ray writes beside them come to less.
+FREE_BYTES = 256 * 2**20
+EXIT_DEAD_LETTERS = 3
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A textured figure: its appearance, and its left edge in frame 0 and speed in pixels per frame."""
+class Demo:
+    """What a demo is made of: clips, and the models that watch them."""
 
-    texture: NDArray[np.float32]
-    mask: NDArray[np.float32]
-    x: float
-    y: float
-    speed: float
-    first_frame: int = 0
+    num_train: int = 8
+    num_test: int = 14
+    num_frames: int = 150
+    models: dict[str, str] = field(default_factory=lambda: {"yolo": YOLO, "blip2": BLIP2, "smm": SMM})
 
-    def box(self, frame: int) -> tuple[float, float, float, float] | None:
-        """Return left, top, width and height in a frame, or None where less than half of the figure is in view."""
-        height, width = self.mask.shape
-        left = self.x + self.speed * (frame - self.first_frame)
-        visible = min(left + width, WIDTH) - max(left, 0)
-        if frame < self.first_frame or visible < width / 2:
-            return None
-        return max(left, 0.0), self.y, visible, float(height)
+    def world(self, seed: int) -> FolderPlan:
+        """Return what is drawn; with a multiple of seven test clips, every novelty is shown as often."""
+        return FolderPlan(WorldConfig(seed=seed, num_frames=self.num_frames), self.num_train, self.num_test)
 
 
-def _figure(generator: np.random.Generator, x: float, speed: float, first_frame: int = 0) -> Figure:
-    height = int(generator.integers(40, 56))
-    width = int(height * 0.42)
-    grid_y, grid_x = np.mgrid[0:height, 0:width]
-    head = ((grid_x - width / 2) / (width * 0.22)) ** 2 + ((grid_y - height * 0.12) / (height * 0.12)) ** 2 < 1
-    body = ((grid_x - width / 2) / (width * 0.48)) ** 2 + ((grid_y - height * 0.6) / (height * 0.42)) ** 2 < 1
-    grain = gaussian_filter(generator.normal(0, 1, (height, width, 3)), (1.2, 1.2, 0))
-    colour = generator.uniform(30, 225, 3)
-    texture = np.clip(colour + grain / grain.std() * 35, 0, 255).astype(np.float32)
-    y = float(generator.uniform(50, HEIGHT - height - 10))
-    return Figure(texture, (head | body).astype(np.float32), x, y, speed, first_frame)
-
-
-def _draw(canvas: NDArray[np.float32], figure: Figure, frame: int) -> None:
-    height, width = figure.mask.shape
-    left = figure.x + figure.speed * (frame - figure.first_frame)
-    if frame < figure.first_frame or left + width + 1 <= 0 or left >= WIDTH:
-        return
-    whole = int(np.floor(left))
-    fraction = (0.0, left - whole)
-    mask = shift(np.pad(figure.mask, ((0, 0), (0, 1))), fraction, order=1)[..., None]
-    texture = shift(np.pad(figure.texture, ((0, 0), (0, 1), (0, 0)), mode="edge"), (*fraction, 0), order=1)
-    first, last = max(whole, 0), min(whole + width + 1, WIDTH)
-    inside = slice(first - whole, last - whole)
-    area = canvas[int(figure.y) : int(figure.y) + height, first:last]
-    area += (texture[:, inside] - area) * mask[:, inside]
-
-
-def render_clip(seed: int, anomaly: str | None) -> tuple[Iterator[NDArray[np.uint8]], list[Figure], Figure | None]:
-    """Return the frames of a clip, uint8 (H, W, 3) each, its figures, and the one that is abnormal."""
-    generator = np.random.default_rng(seed)
-    background = gaussian_filter(generator.normal(0, 1, (HEIGHT, WIDTH, 3)), (3, 3, 0))
-    background = (128 + background / background.std() * 22).astype(np.float32)
-    figures = [
-        _figure(
-            generator, float(generator.uniform(-150, WIDTH * 0.8)), WALK_PIXELS * float(generator.uniform(0.8, 1.2))
-        )
-        for _ in range(6)
-    ]
-    odd = None
-    if anomaly is not None:
-        first_frame = int(generator.integers(30, 60))
-        x, speed = (-10.0, RUN_PIXELS) if anomaly == "runner" else (WIDTH - 30.0, -WALK_PIXELS * 2)
-        odd = _figure(generator, x, speed, first_frame)
-        figures.append(odd)
-
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        noise = np.random.default_rng(seed + 1)
-        for frame in range(NUM_FRAMES):
-            canvas = background.copy()
-            for figure in sorted(figures, key=lambda figure: figure.y):
-                _draw(canvas, figure, frame)
-            canvas += noise.normal(0, 1.5, canvas.shape).astype(np.float32)
-            yield np.clip(canvas, 0, 255).astype(np.uint8)
-
-    return frames(), figures, odd
-
-
-def _mot_lines(figures: list[Figure]) -> list[str]:
-    lines = []
-    for frame in range(NUM_FRAMES):
-        boxes = (figure.box(frame) for figure in figures)
-        lines += [f"{frame + 1},-1,{','.join(f'{side:.2f}' for side in box)},1,-1,-1,-1" for box in boxes if box]
-    return lines
-
-
-def write_demo(root: Path, seed: int = 0) -> None:
-    """Write the data set below `root`, once: clips, labels.csv and boxes. Raises UserError where it cannot write."""
-    try:
-        if (root / "labels.csv").exists():
-            return
-        labels = ["video,start_frame,end_frame"]
-        for split, count in (("train", NUM_TRAIN), ("test", NUM_TEST)):
-            for folder in (root / split, root / "boxes" / split):
-                folder.mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                anomaly = ANOMALIES[number % len(ANOMALIES)] if split == "test" else None
-                frames, figures, odd = render_clip(seed * 1000 + number + (500 if split == "test" else 0), anomaly)
-                name = f"{split}/{number + 1:02d}" + (f"_{anomaly}" if anomaly else "")
-                write_video(root / f"{name}.mp4", frames, FPS)
-                (root / "boxes" / f"{name}.txt").write_text("\n".join(_mot_lines(figures)) + "\n")
-                if odd is not None:
-                    seen = [frame for frame in range(NUM_FRAMES) if odd.box(frame)]
-                    labels.append(f"{name},{seen[0]},{seen[-1] + 1}")
-        # Written last: its presence says that everything else is there.
-        (root / "labels.csv").write_text("\n".join(labels) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or root}: {error.strerror}; the demo needs a folder it can write to"
-        ) from error
-
-
-def demo_config(root: Path, output: Path) -> dict[str, Any]:
-    """Return the config of the demo's run, as nested dicts."""
+def demo_config(root: Path, output: Path, seed: int, models: dict[str, str]) -> dict[str, Any]:
+    """Return the config of a run over the world below `root`, as nested dicts."""
     return {
         "dataset": {"name": "folder", "root": str(root)},
         "output": str(output),
-        "detector": {"kind": "boxes", "boxes_root": str(root / "boxes")},
-        # A runner crosses his own width in five frames: vectors further apart in time are not his any more.
-        "motion": {"window_seconds": 0.2},
-        "score": {"smoothing_seconds": 0.2},
+        "seed": seed,
+        # Clips are short enough to be whole: a sentence is then carried for as long as it holds.
+        "segment_bytes": None,
+        "detector": {"kind": "yolo", "yolo": {"weights": models["yolo"], "image_size": 320}},
+        # A runner crosses his own width in some ten frames: vectors further apart in time are not his any more.
+        "motion": {"window_seconds": 0.4},
+        "weights": {"blip2": models["blip2"], "smm": models["smm"]},
+        # The world's sentences are four words and more, and its grammar leaves a beam little to find.
+        "sentence": {"num_beams": 1, "min_length": 5, "max_length": 20},
+        "features": {"spatial": "cross"},
+        # Some six thousand objects: in batches of the default size they would be a few steps an epoch.
+        "train": {"batch_size": 256, "epochs": 20},
     }
+
+
+def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None = None) -> int:
+    """Draw, extract, train, score, evaluate and report whatever of it is not done yet; return the exit code.
+
+    Raises UserError where a model is missing, and where `out` cannot be written or holds something else.
+    """
+    from raypipe.workflow import run_step
+
+    demo = demo or Demo()
+    started = time.monotonic()
+    root = out / "data"
+    config = parse_config(demo_config(root, out / "run", seed, demo.models), "demo")
+    plan = demo.world(seed)
+    require_weights(config.detector)
+    models = models_of(config)
+    open_folder(root, plan)
+    folder = RunFolder(str(out.absolute()))
+    folder.require_space(FREE_BYTES)
+    done = folder.read_json(DONE_NAME)
+    if done is not None and done["hash"] == _state(config, plan, models):
+        say(f"{out}: this demo is done, and this is what it said; to do it anew, remove the folder")
+        for line in done["lines"]:
+            say(line)
+        return int(done["exit_code"])
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        say(line)
+
+    draw(root, plan, config.ray, keep)
+    num_dead = run_step("run", config, keep)
+    report, where, size = write_report(config)
+    for line in ["", *(f"note: {note}" for note in report.notes), *finding_lines(report), f"report: {where} ({size})"]:
+        keep(line)
+    keep(f"the whole demo took {time.monotonic() - started:.0f} s")
+    exit_code = EXIT_DEAD_LETTERS if num_dead else 0
+    document = {"hash": _state(config, plan, models), "exit_code": exit_code, "lines": lines}
+    folder.commit_json(DONE_NAME, document)
+    return exit_code
+
+
+def draw(root: Path, plan: FolderPlan, config: "RayConfig", say: Callable[[str], None]) -> None:
+    """Draw the clips of a folder that are not whole yet, on all cores. Raises UserError where one cannot be written."""
+    places = missing_clips(root, plan)
+    if places:
+        whole = counted(len(plan.clips()), "clip")
+        say(f"world: drawing {len(places)} of {whole} of {plan.config.num_frames} frames, in {root}")
+        connect(config)
+        remote = ray.remote(_draw_clip).options(num_cpus=1, max_retries=2)
+        pending = {remote.remote(root.absolute(), plan, *place) for place in places}
+        with progress("draw", len(places) * plan.config.num_frames) as advance:
+            while pending:
+                ready, left = ray.wait(list(pending), num_returns=1)
+                pending = set(left)
+                advance(_drawn(ready[0]))
+    finish_folder(root, plan)
+
+
+def _draw_clip(root: Path, plan: FolderPlan, folder: str, split: "Split", number: int) -> int:
+    return write_clip(root, plan, folder, split, number)
+
+
+def _drawn(reference: Any) -> int:
+    try:
+        num_frames: int = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from error
+        raise
+    return num_frames
+
+
+def _state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
+    """Return the hash of all that a finished demo is made of and has written."""
+    folder = RunFolder(config.output)
+    there = [folder.exists(name) for name in (REPORT_PATH, "results.json")]
+    stamps = [folder.stamps(kind) for kind in ("features", "scores", "models")]
+    return digest([config.model_dump(mode="json"), plan.document(), models, versions(), there, stamps])

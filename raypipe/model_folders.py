@@ -19,6 +19,7 @@ PIECE_BYTES = 1 << 16
 
 # The files that decide what a model computes; others tell of it.
 MODEL_FILES = ("config.json", "model.safetensors", "vocab.txt")
+YOLO_FILES = ("model.safetensors", "model.yaml", "metadata.json")
 
 
 def fingerprint(folder: Path, names: Sequence[str] = MODEL_FILES) -> str:
@@ -37,16 +38,18 @@ def fingerprint(folder: Path, names: Sequence[str] = MODEL_FILES) -> str:
 
 
 def models_of(config: "RunConfig") -> dict[str, str]:
-    """Return what identifies the models behind a run's spatial features, by config key; empty where it has none.
+    """Return what identifies the models behind a run's boxes and spatial features, by config key.
 
-    Raises UserError, before any work, where a folder is missing or is none of the right kind.
+    Raises UserError, before any work, where a folder is missing or is none of the right kind; of a detector's weights
+    `stages.detect.require_weights` does.
     """
+    detector = _detector(config)
     if not any(name != "motion" for name in config.features.extracted):
-        return {}
+        return detector
     blip2 = Path(str(config.weights.blip2))
     require_files("weights.blip2", blip2, "raypipe weights convert")
     read_config(blip2 / "config.json")
-    found = {"weights.blip2": fingerprint(blip2)}
+    found = detector | {"weights.blip2": fingerprint(blip2)}
     if config.needs_sentences and config.sentence.memory != "off":
         from raypipe.models.questions import Questioner
 
@@ -55,6 +58,16 @@ def models_of(config: "RunConfig") -> dict[str, str]:
         _require_made_for(smm, found["weights.blip2"], config)
         found |= {"weights.smm": fingerprint(smm), "sentence.tagger": Questioner().tagger_name}
     return found
+
+
+def _detector(config: "RunConfig") -> dict[str, str]:
+    """Return what identifies the weights of a YOLO detector: of a folder or a .pt."""
+    if config.detector.kind != "yolo":
+        return {}
+    weights = Path(str(config.detector.yolo.weights))
+    if weights.is_file():
+        return {"detector.yolo.weights": fingerprint(weights.parent, (weights.name,))}
+    return {"detector.yolo.weights": fingerprint(weights, YOLO_FILES)} if weights.is_dir() else {}
 
 
 def _require_made_for(smm: Path, blip2: str, config: "RunConfig") -> None:

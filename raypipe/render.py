@@ -57,7 +57,7 @@ def render_video(config: "RunConfig", video_id: str, out: Path | None = None) ->
     Scores, labels and features that are not there are left out and noted. Raises UserError for a video that the run
     does not know or that cannot be decoded at all, and for a place that cannot be written.
     """
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     entry, index = _find(config, folder, video_id)
     notes: list[str] = []
     scorer = load_scorer(config, folder)
@@ -72,7 +72,7 @@ def render_video(config: "RunConfig", video_id: str, out: Path | None = None) ->
     )
     canvas = Canvas(video_id, index.width, index.height, timeline)
     drawn = _DrawnObjects(objects, timeline, index.num_frames, config)
-    target = out or Path(folder.path("report", f"{escape(video_id)}.mp4"))
+    target = out or Path(folder.path(folder.product("report"), f"{escape(video_id)}.mp4"))
     with tempfile.TemporaryDirectory() as directory:
         is_remote = out is None and not folder.is_local
         temporary = Path(directory) / "video.mp4" if is_remote else target.with_name(f".{target.name}.{os.getpid()}")

@@ -74,7 +74,7 @@ def gather(config: "RunConfig") -> Report:
 
     Raises UserError where the output folder holds no run, or that of another config.
     """
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
     document = read_run(folder, config.flat_features(), config.feature_hash())
     entries = sorted(read_catalogue(folder).values(), key=lambda entry: entry.video.video_id)
     known = {entry.video.video_id for entry in entries}
@@ -91,7 +91,7 @@ def gather(config: "RunConfig") -> Report:
         dead_too = f", {num_dead:,} of them as dead letters" if num_dead else ""
         notes.append(f"{what}{dead_too}: their frames have no scores. raypipe extract goes on with what is left.")
     labels, are_labels_known = _labels(config, notes)
-    results = folder.read_json("results.json") or {}
+    results = folder.read_json(folder.product("results.json")) or {}
     scorer = load_scorer(config, folder)
     if entries and scorer is None:
         notes.append(f"There is no trained {config.score.model} model yet: run raypipe train.")
@@ -115,7 +115,7 @@ def gather(config: "RunConfig") -> Report:
     paper = published(benchmark)[0] if benchmark else None
     figures, settings = results.get("metrics", {}), config.flat()
     return Report(
-        name=folder.root.rstrip("/").rpartition("/")[2] or folder.root,
+        name=config.variation or folder.root.rstrip("/").rpartition("/")[2] or folder.root,
         output=without_credentials(folder.root),
         # A report is handed on more easily than a run folder.
         config=hide_credentials(settings),

@@ -11,8 +11,9 @@ from raypipe.errors import UserError
 
 if TYPE_CHECKING:
     from raypipe.config import RunConfig
+    from raypipe.report import Report
 
-REPORT_PATH = ("report", "index.html")
+REPORT_PATH = "report/index.html"
 
 
 def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
@@ -31,7 +32,8 @@ def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
         "--out", type=Path, metavar="FILE", help="where to write it (default: <output>/report/<video>.mp4)"
     )
     for parser in (report, render):
-        parser.add_argument("run", nargs="?", metavar="RUN", help="the output folder of a run; or give --config")
+        text = "the output folder of a run, or variations/NAME below it; or give --config"
+        parser.add_argument("run", nargs="?", metavar="RUN", help=text)
     return [report, render]
 
 
@@ -61,14 +63,25 @@ def config_of_run(run: str) -> "RunConfig":
 
     folder = RunFolder(absolute(run))
     document = folder.read_json("run.json")
+    if document is None:
+        root, variations, name = folder.root.rstrip("/").rpartition("/variations/")
+        # What a variation was done with stands with its results; of the folder, run.json only knows the features.
+        results = folder.read_json("results.json") if variations else None
+        if results is not None and isinstance(results.get("config"), dict):
+            config = results["config"] | {"output": root, "variation": name}
+            return parse_config(config, f"{run}/results.json")
     if document is None or not isinstance(document.get("config"), dict):
-        raise UserError(f"{run} is not the output folder of a run: it has no run.json with a config")
-    # The folder may have been moved since.
-    return parse_config(document["config"] | {"output": folder.root}, f"{run}/run.json")
+        raise UserError(
+            f"{run} is not the output folder of a run: it has no run.json with a config. Of a variation that "
+            "was not evaluated, give its --config"
+        )
+    # The folder may have been moved since, and run.json have been written by a variation's step.
+    own = {"output": folder.root, "variation": None}
+    return parse_config(document["config"] | own, f"{run}/run.json")
 
 
-def _report(config: "RunConfig", out: Path | None) -> int:
-    from raypipe.charts import counted
+def write_report(config: "RunConfig", out: Path | None = None) -> "tuple[Report, str, str]":
+    """Write the report of a run; return what it says, where it is and its size in words."""
     from raypipe.report import gather
     from raypipe.report_page import render_page
     from raypipe.storage import RunFolder, write_file
@@ -76,22 +89,31 @@ def _report(config: "RunConfig", out: Path | None) -> int:
     report = gather(config)
     # A name may hold what is no text, if a disk was read that knows nothing of UTF-8.
     content = render_page(report).encode("utf-8", "replace")
-    folder = RunFolder(config.output)
+    folder = RunFolder(config.output, config.variation)
+    where = str(out or folder.path(folder.product(REPORT_PATH)))
     if out is None:
-        folder.commit(folder.path(*REPORT_PATH), content)
+        folder.commit(where, content)
     else:
         write_file(out, content)
-    where = folder.path(*REPORT_PATH) if out is None else out
+    return report, where, f"{len(content) / 1e6:.1f} MB"
+
+
+def finding_lines(report: "Report") -> list[str]:
+    """Return the strongest findings as lines of text, none where there are none."""
+    lines = [f"  {rank}. {finding.line()}" for rank, (finding, _) in enumerate(report.findings, start=1)]
+    return ["strongest findings:", *lines] if lines else []
+
+
+def _report(config: "RunConfig", out: Path | None) -> int:
+    from raypipe.charts import counted
+
+    report, where, size = write_report(config, out)
     pictured = sum(video.is_pictured for video in report.videos)
-    size = f"{len(content) / 1e6:.1f} MB"
     lines = [f"report: {where} ({size}), {counted(len(report.videos), 'video')}, {pictured:,} with pictures"]
     if report.num_left_out:
         lines.append(f"left out: {counted(report.num_left_out, 'video')} with lower scores")
     lines += [f"note: {note}" for note in report.notes]
-    if report.findings:
-        lines.append("strongest findings:")
-        lines += [f"  {rank}. {finding.line()}" for rank, (finding, _) in enumerate(report.findings, start=1)]
-    print("\n".join(lines))
+    print("\n".join([*lines, *finding_lines(report)]))
     return 0
 
 

@@ -23,6 +23,8 @@ from raypipe.report import MAX_DEAD_LETTERS, MAX_PICTURED, MetricRow, Report
 from raypipe.report_video_page import absent_or_image, label_chip, video_article, video_data
 
 ASSETS = files("raypipe") / "assets"
+# Versions that the header names; the others are with them below.
+VERSIONS = (("raypipe", "raypipe"), ("python", "Python"), ("ray", "Ray"), ("torch", "torch"))
 # Timelines begin on scales of their own where the median video's highest score is below this share of the range.
 OWN_SCALE_BELOW = 0.15
 
@@ -89,10 +91,18 @@ def _header(report: Report) -> str:
         [
             f"<header><h1>{escape(report.name)}</h1>",
             f'<p class="soft">{what}</p>',
+            f'<p class="soft">{_made_with(report)}</p>',
             f'<ul class="notes" aria-label="Notes">{notes}</ul>' if notes else "",
             f'<dl class="tiles">{"".join(tiles)}</dl></header>',
         ]
     )
+
+
+def _made_with(report: Report) -> str:
+    """Return the config and the versions in a line; all of them are below."""
+    there = [f"{title} {escape(report.versions[key])}" for key, title in VERSIONS if key in report.versions]
+    settings = f'Config <a href="#run"><code>{escape(report.config_hash)}</code></a>'
+    return ", ".join([settings, *there])
 
 
 def _tile(name: str, value: str) -> str:
@@ -178,6 +188,11 @@ LEGEND = (
     ),
     ('<rect class="gap" width="34" height="16"/>', "not scored"),
 )
+# Of objects whose score has both parts.
+LEGEND_OF_PARTS = (
+    ('<rect class="part-space" y="3" width="34" height="10"/>', "what space adds to an object's score"),
+    ('<rect class="part-motion" y="3" width="34" height="10"/>', "what motion adds"),
+)
 
 
 def _videos(report: Report, bounds: tuple[float, float]) -> str:
@@ -193,9 +208,11 @@ def _videos(report: Report, bounds: tuple[float, float]) -> str:
             f"Pictures, words and objects are shown for {pictured:,} of these {len(report.videos):,} videos: the "
             f"{MAX_PICTURED} with the highest scores at most. raypipe render shows any other."
         )
+    tracks = [track for video in report.videos for track in video.tracks]
+    has_parts = any(track.spatial is not None and track.by_motion is not None for track in tracks)
     legend = "".join(
         f'<li><svg viewBox="0 0 34 16" aria-hidden="true" focusable="false">{drawing}</svg>{escape(words)}</li>'
-        for drawing, words in LEGEND
+        for drawing, words in (*LEGEND, *(LEGEND_OF_PARTS if has_parts else ()))
         if has_labels or words != "labelled abnormal"
     )
     # One video far above all others would leave them flat.
@@ -264,7 +281,8 @@ def _run(report: Report) -> str:
         _details("Config", report.config_hash, [(k, json.dumps(v)) for k, v in report.config.items()], is_open=False),
         _details("Versions", report.versions.get("raypipe", ""), report.versions.items(), is_open=False),
     ]
-    return f'<h2>The run</h2><p class="soft">Folder <code>{escape(report.output)}</code></p>' + "".join(sections)
+    where = f'<p class="soft">Folder <code>{escape(report.output)}</code></p>'
+    return f'<h2 id="run">The run</h2>{where}' + "".join(sections)
 
 
 def _details(title: str, note: str, rows: Iterable[tuple[str, str]], *, is_open: bool) -> str:

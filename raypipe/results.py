@@ -101,10 +101,18 @@ def alarm_lines(alarms: AlarmReport) -> list[str]:
     lines = _aligned(rows)
     few = f", where one alarm is {1 / alarms.normal_hours:.1f} an hour" if 0 < alarms.normal_hours < 1 else ""
     lines.append(
-        f"{alarms.normal_hours:.2f} hours of normal video{few}; alarms up to {alarms.gap_seconds:g} s apart are one"
+        f"{duration(alarms.normal_hours)} of normal video{few}; alarms up to {alarms.gap_seconds:g} s apart are one"
         + (f"; {alarms.num_unscored_events:,} events without a scored frame" if alarms.num_unscored_events else "")
     )
     return lines
+
+
+def duration(hours: float) -> str:
+    """Return a time in the unit in which it is neither nothing nor a great number."""
+    seconds = hours * 3600
+    if seconds < 120:
+        return f"{seconds:.{0 if seconds >= 10 else 1}f} seconds"
+    return f"{seconds / 60:.1f} minutes" if hours < 2 else f"{hours:,.1f} hours"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

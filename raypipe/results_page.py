@@ -6,7 +6,7 @@ from raypipe.alarms import AlarmReport
 from raypipe.breakdown import GroupResult
 from raypipe.evaluate import Evaluation, VideoResult
 from raypipe.published import Published, published
-from raypipe.results import TITLES, figure, notes
+from raypipe.results import TITLES, duration, figure, notes
 
 MAX_VIDEOS = 20
 PUBLISHED_TITLES = {
@@ -71,7 +71,7 @@ def _alarms(alarms: AlarmReport) -> list[str]:
     ]
     lines = ["", "## Alarms", "", *markdown_table(header, rows), ""]
     lines.append(
-        f"{alarms.normal_hours:.2f} hours of normal video. An alarm is a run of frames at or above the threshold; runs "
+        f"{duration(alarms.normal_hours)} of normal video. An alarm is a run of frames at or above the threshold; runs "
         f"up to {alarms.gap_seconds:g} s apart are one. It is false where it holds no abnormal frame. Delays are of "
         "detected events only. *alarmed* is the share of normal time that lies in alarms. Thresholds are chosen on "
         "these very scores."

@@ -421,10 +421,13 @@ def open_run(
     """
     require_same_config(folder, feature_keys, config_hash)
     known = (folder.read_json("run.json") or {}).get("models")
-    if models is not None and known is not None and models != known and folder.committed():
-        differing = ", ".join(key for key in sorted({*models, *known}) if models.get(key) != known.get(key))
+    # Of what the folder does not tell, nothing is known to differ.
+    told = known or {}
+    differing = [key for key, value in sorted((models or {}).items()) if told.get(key, value) != value]
+    if differing and folder.committed():
         raise UserError(
-            f"{folder.root} holds features made with other weights ({differing}): use another output, or those weights"
+            f"{folder.root} holds features made with other weights ({', '.join(differing)}): use another output, or "
+            "those weights"
         )
     folder.commit_json(
         "run.json",

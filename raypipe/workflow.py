@@ -147,6 +147,8 @@ def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
         config_hash=config.feature_hash(),
         versions=versions(),
     )
+    # Of a variation nothing else keeps what it was done with.
+    document["config"] = config.model_dump(mode="json", exclude={"tracking"})
     document["labels"] = {"source": catalogue.label_source or None, "notes": list(catalogue.notes)}
     if catalogue.labels is None:
         document["metrics"] = {}
@@ -241,9 +243,11 @@ def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator
     Ray starts in the main thread: started in another one, it takes 15 s to shut down.
     """
     if name == "run":
-        if config.tracking.enabled:
-            pool.submit(load_mlflow)
+        loading = pool.submit(load_mlflow) if config.tracking.enabled else None
         connect(config.ray)
+        if loading is not None:
+            # Two threads that import MLflow at once get half of it each.
+            loading.result()
     tags = {"raypipe.step": name}
     with track(config.tracking, config.output, run_name=name, params=config.flat(), tags=tags) as experiment:
         yield experiment

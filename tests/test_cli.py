@@ -58,7 +58,7 @@ def exit_code(*arguments):
         (["train", "--help"], ["Train the model of normal behaviour", "--config FILE"]),
         (["score", "--help"], ["Score every frame", "--config FILE"]),
         (["evaluate", "--help"], ["--scores FILE", "--labels FILE", "video_names, num_frames", "--json OUT"]),
-        (["demo", "--help"], ["Draw clips", "by default runs/demo", "--seed"]),
+        (["demo", "--help"], ["Draw a small world", "--out DIR", "by default runs/demo", "--seed SEED"]),
         (["report", "--help"], ["Write a page of a run", "RUN", "--config FILE", "--out FILE", "report/index.html"]),
         (
             ["render", "--help"],
@@ -102,8 +102,7 @@ def test_help(capsys, monkeypatch, arguments, words):
         (["train", "--config", "CONFIG", "--shard", "1/2"], "unrecognized arguments: --shard 1/2"),
         (["status", "nothing"], "raypipe: nothing is not the output folder of a run: it has no run.json\n"),
         (["evaluate", "--scores", "s.npy", "--labels", "l.npz"], "raypipe: s.npy: no such file\n"),
-        (["demo", "--output", "CONFIG"], "the demo needs a folder it can write to\n"),
-        (["demo", "--seed", "-1"], "raypipe: demo: seed: -1 must be greater than or equal to 0\n"),
+        (["demo", "--seed", "-1"], "raypipe: --seed -1: a seed lies between 0 and 4294967295\n"),
         (["demo", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],
 )
@@ -164,13 +163,20 @@ def test_dead_letters_are_told_by_the_exit_code(config, steps, name):
     assert steps.made[0][2] is True
 
 
-def test_demo_draws_and_runs(tmp_path, steps, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("raypipe.demo.write_demo", lambda root, seed: drawn.append((root, seed)))
-    assert main(["demo", "--output", str(tmp_path), "--seed", "5"]) == 0
-    assert drawn == [(tmp_path / "data", 5)]
-    ((name, found, _),) = steps.made
-    assert (name, found.dataset.root, found.output, found.seed) == ("run", f"{tmp_path}/data", f"{tmp_path}/run", 5)
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], (Path("runs/demo"), 0)), (["--out", "x/y", "--seed", "5"], (Path("x/y"), 5))],
+)
+def test_demo_takes_a_folder_and_a_seed(monkeypatch, arguments, expected):
+    called = []
+
+    def run_demo(out, seed, say):
+        called.append((out, seed))
+        return 3
+
+    monkeypatch.setitem(sys.modules, "raypipe.demo", SimpleNamespace(run_demo=run_demo))
+    assert main(["demo", *arguments]) == 3
+    assert called == [expected]
 
 
 @pytest.mark.parametrize(

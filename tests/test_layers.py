@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "raypipe"
 
 # Lower layers first; a module may import from its own layer and those below. What is not named here is on top.
 LAYERS = [
-    {"raypipe", "errors", "schema", "ops"},
+    {"raypipe", "errors", "embedded", "schema", "ops"},
     {
         "config_file",
         "credentials",
@@ -98,6 +98,7 @@ LAYERS = [
 ]
 KNOW_RAY = {
     "cluster",
+    "demo",
     "label_vqa",
     "pipeline",
     "plan",

@@ -73,6 +73,27 @@ def test_only_what_is_used_is_needed(folders, monkeypatch):
     assert models_of(config_of({}, features={"spatial": "none"})) == {}
 
 
+@pytest.mark.parametrize("kind", ["folder", "pt"])
+def test_a_detectors_weights_are_known_by_their_content(tmp_path, kind):
+    weights = tmp_path / "yolo" if kind == "folder" else tmp_path / "yolo.pt"
+    file = weights / "model.safetensors" if kind == "folder" else weights
+    file.parent.mkdir(exist_ok=True)
+
+    def found():
+        detector = {"kind": "yolo", "yolo": {"weights": str(weights)}}
+        return models_of(config_of({}, features={"spatial": "none"}, detector=detector))
+
+    if kind == "pt":
+        assert found() == {}  # a missing one is told elsewhere
+    file.write_bytes(b"one")
+    first = found()
+    assert set(first) == {"detector.yolo.weights"}
+    (tmp_path / "beside.pt").write_bytes(b"other")
+    assert found() == first
+    file.write_bytes(b"two")
+    assert found() != first
+
+
 @pytest.mark.parametrize(
     ("card", "message"),
     [
@@ -116,6 +137,9 @@ def test_features_of_other_weights_are_refused(tmp_path):
     folder.commit(folder.feature_path("v", 0), b"features")
     claim({"weights.blip2": "2"})
     claim(None)  # a step that needs no weights
+    claim({"weights.blip2": "2", "detector.yolo.weights": "1"})  # of which nothing was known
+    with pytest.raises(UserError, match=r"made with other weights \(detector\.yolo\.weights\)"):
+        claim({"weights.blip2": "2", "detector.yolo.weights": "2"})
     with pytest.raises(UserError, match=r"made with other weights \(weights\.blip2\)"):
         claim({"weights.blip2": "3"})
     claim({"weights.blip2": "2"})

@@ -216,6 +216,28 @@ def test_a_run_folder_that_was_moved_is_found_where_it_is(run_copy, capsys, tmp_
     assert f"<h1>{moved.name}</h1>" in (moved / "report" / "index.html").read_text()
 
 
+def test_a_variation_has_its_own_report(run_copy, capsys):
+    score = run_copy.score.model_copy(update={"smoothing_seconds": 0.0})
+    variation = run_copy.model_copy(update={"variation": "raw", "score": score})
+    folder = run_path(run_copy, "variations", "raw")
+    for step in ("train", "score"):
+        run_step(step, variation, lambda _: None)
+    assert main(["report", str(folder)]) == 2
+    assert "Of a variation that was not evaluated, give its --config" in capsys.readouterr().err
+    run_step("evaluate", variation, lambda _: None)
+    assert main(["report", str(folder)]) == 0
+    assert f"report: {folder}/report/index.html" in capsys.readouterr().out
+    text = (folder / "report" / "index.html").read_text()
+    assert "<h1>raw</h1>" in text
+    assert "scores not smoothed" in text
+    assert not run_path(run_copy, "report", "index.html").exists()
+    found, base = gather(variation), gather(run_copy)
+    assert found.notes == base.notes == []
+    assert {view.video_id: view.auc for view in found.videos} != {view.video_id: view.auc for view in base.videos}
+    assert main(["render", str(folder), "--video", "test/1"]) == 0
+    assert (folder / "report" / "test" / "1.mp4").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

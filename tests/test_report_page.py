@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_text_from_outside_stays_text():
         name=HOSTILE,
         output=HOSTILE,
         config=report([]).config | {"dataset.root": HOSTILE, "score.model": HOSTILE},
-        versions={HOSTILE: HOSTILE},
+        versions={HOSTILE: HOSTILE, "ray": HOSTILE},
         counts={HOSTILE: HOSTILE},
         dead=[DeadLetter(HOSTILE, 0, HOSTILE, HOSTILE, HOSTILE)],
         damaged={HOSTILE: HOSTILE},
@@ -79,6 +80,22 @@ def test_text_from_outside_stays_text():
     assert names == [HOSTILE]
     assert elements.words.count("<script>alert(1)</script>") >= 12
     assert embedded(page)["videos"][0]["words"] == [HOSTILE]
+
+
+def test_the_header_names_config_and_versions():
+    versions = {"raypipe": "0.1.0", "python": "3.11.7", "ray": "2.60.0", "torch": "2.15.0", "scipy": "1.17"}
+    elements = Elements(render_page(report([], versions=versions)))
+    assert "Config 0123456789abcdef , raypipe 0.1.0, Python 3.11.7, Ray 2.60.0, torch 2.15.0" in elements.words
+    assert [a["href"] for a in elements.named("a")] == ["#videos-title", "#run"]
+    assert "run" in [a.get("id") for a in elements.named("h2")]
+
+
+@pytest.mark.parametrize(("spatial", "is_told"), [(1.0, True), (None, False)])
+def test_the_legend_tells_parts_where_scores_have_both(spatial, is_told):
+    view = video("a", scores=[0, 1])
+    view.tracks = [replace(view.tracks[0], spatial=spatial)]
+    words = Elements(render_page(report([view]))).words
+    assert ("what space adds to an object's score" in words) == is_told
 
 
 @pytest.mark.parametrize("text", ["</script>", "<!--", "a & b", "\u2028", "\u2029", "]]>", HOSTILE, "\ud800", "é 漢"])

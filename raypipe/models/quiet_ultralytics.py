@@ -31,6 +31,7 @@ from ultralytics.nn.tasks import DetectionModel, guess_model_task, load_checkpoi
 from ultralytics.trackers import BOTSORT, BYTETracker  # noqa: E402
 from ultralytics.utils import ROOT as ULTRALYTICS_FOLDER  # noqa: E402
 from ultralytics.utils import SETTINGS, YAML, IterableSimpleNamespace  # noqa: E402
+from ultralytics.utils.metrics import ap_per_class  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.ops import scale_boxes  # noqa: E402
 
@@ -47,6 +48,7 @@ __all__ = [
     "IterableSimpleNamespace",
     "LetterBox",
     "UltralyticsBoxes",
+    "ap_per_class",
     "detection_trainer",
     "guess_model_task",
     "load_checkpoint",

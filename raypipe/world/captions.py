@@ -82,3 +82,34 @@ def _another(actor: Actor, frame: int, place: Place, rng: np.random.Generator) -
 
 def _with_article(caption: str) -> str:
     return caption.replace("a orange", "an orange")
+
+
+# The words that tell an action. Things go before verbs: who walks with a stroller pushes it.
+_THINGS: dict[Action, frozenset[str]] = {
+    "pushing": frozenset({"stroller", "carriage"}),
+    "cycling": frozenset({"bicycle", "bike", "cycling"}),
+    "skating": frozenset({"skateboard", "skateboarding"}),
+    "carting": frozenset({"cart"}),
+    "driving": frozenset({"car"}),
+}
+_VERBS: dict[Action, frozenset[str]] = {
+    "walking": frozenset({"walking", "strolling"}),
+    "standing": frozenset({"standing"}),
+    "running": frozenset({"running", "sprinting"}),
+    "falling": frozenset({"falling"}),
+    "lying": frozenset({"lying"}),
+    "fighting": frozenset({"fighting", "punching", "boxing", "hitting"}),
+}
+# Verbs that say no more than the thing does.
+_WITH_THING: dict[Action, frozenset[Action]] = {"pushing": frozenset({"walking"}), "skating": frozenset({"standing"})}
+
+
+def action_of(caption: str) -> Action | None:
+    """Return the one action that a caption of the world's vocabulary names; None where it names none, or two."""
+    words = set(caption.lower().replace(".", " ").split())
+    things = [action for action, own in _THINGS.items() if words & own]
+    verbs = {action for action, own in _VERBS.items() if words & own}
+    if things:
+        is_clear = len(things) == 1 and verbs <= _WITH_THING.get(things[0], frozenset())
+        return things[0] if is_clear else None
+    return verbs.pop() if len(verbs) == 1 else None

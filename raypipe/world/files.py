@@ -1,26 +1,20 @@
-"""The world on disk: videos with labels and boxes, captioned crops in COCO's format, and detection training data."""
+"""The world as training data: captioned crops in COCO's format, and pictures with boxes; see `folder` for videos."""
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from raypipe.errors import UserError
 from raypipe.stages.spatial_config import EXPANSION
-from raypipe.video.encode import write_video
 from raypipe.world.actions import Action, Actor
 from raypipe.world.captions import captions
-from raypipe.world.clips import Clip, Frame, Seen, Split, WorldConfig, make_clip
+from raypipe.world.clips import Clip, Frame, Seen, WorldConfig, make_clip
+from raypipe.world.folder import make_root
 
 CLASSES = ("person", "vehicle")
 JPEG_QUALITY = 88
-# Who is hidden for this long, as by a post, has not stopped.
-GAP_SECONDS = 0.5
 # Crops with less of their object in view are not captioned.
 MIN_CAPTIONED = 0.5
 # Every how many frames crops of an actor are cut out: falls are soon over, and who is fast is soon out of view.
@@ -32,96 +26,10 @@ KEPT: dict[Action, float] = {"walking": 0.12, "standing": 0.14, "pushing": 0.4}
 DETECTION_STEP, VALIDATION_EVERY = 30, 5
 
 
-def write_folder(root: Path, config: WorldConfig, num_train: int, num_test: int, *, shrinking: bool = False) -> None:
-    """Write a `folder` data set: train/, test/, labels.csv; boxes/ as MOT text; truth/ as CSV, a row per object.
-
-    With `shrinking` the test clips are those of people who go away from the camera. Raises UserError where `root`
-    is not empty or cannot be written.
-    """
-    make_root(root)
-    labels = ["video,start_frame,end_frame"]
-    test: Split = "shrinking" if shrinking else "test"
-    for folder, split, count in (("train", "train", num_train), ("test", test, num_test)):
-        for kind in ("", "boxes", "truth"):
-            (root / kind / folder).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            clip = make_clip(config, "train" if split == "train" else test, number)
-            name = f"{folder}/{clip.name}"
-            shown: list[tuple[Seen, ...]] = []
-            novel: list[bool] = []
-            write_video(root / f"{name}.mp4", _watch(clip, shown, novel), config.fps)
-            (root / "boxes" / f"{name}.txt").write_text(mot_text(shown))
-            (root / "truth" / f"{name}.csv").write_text(truth_text(shown))
-            gap = round(GAP_SECONDS * config.fps)
-            labels += [f"{name},{start},{end}" for start, end in intervals(novel, gap)]
-    # Written last: its presence says that everything else is there.
-    (root / "labels.csv").write_text("\n".join(labels) + "\n")
-
-
-def _watch(clip: Clip, shown: list[tuple[Seen, ...]], novel: list[bool]) -> Iterator[NDArray[np.uint8]]:
-    """Yield a clip's pictures, and note what they show."""
-    for frame in clip.frames():
-        shown.append(frame.seen)
-        novel.append(frame.is_novel)
-        yield frame.image
-
-
-def make_root(root: Path) -> None:
-    """Make a folder to write to. Raises UserError where it is not empty or cannot be made."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_empty = next(root.iterdir(), None) is None
-    except OSError as error:
-        raise UserError(f"{root}: {error.strerror}; a world needs a folder that it can write to") from error
-    if not is_empty:
-        raise UserError(f"{root}: is not empty; name a new folder, or remove what is there")
-
-
-def intervals(is_novel: Sequence[bool], max_gap: int = 0) -> list[tuple[int, int]]:
-    """Return the runs of true values as (start, end), the end exclusive; those at most `max_gap` apart are one."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(is_novel, dtype=np.int8), [0]]))).tolist()
-    found: list[tuple[int, int]] = []
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if found and start - found[-1][1] <= max_gap:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return found
-
-
-def mot_text(shown: Sequence[Sequence[Seen]]) -> str:
-    """Return the visible boxes of clearly seen objects as MOT text; the last field is the visible share."""
-    lines = []
-    for number, seen in enumerate(shown, start=1):
-        for one in sorted(filter(_is_clear, seen), key=lambda one: one.track_id):
-            x1, y1, x2, y2 = one.box
-            sides = f"{x1:.2f},{y1:.2f},{x2 - x1:.2f},{y2 - y1:.2f}"
-            lines.append(f"{number},{one.track_id},{sides},1,-1,-1,{one.visible:.3f}\n")
-    return "".join(lines)
-
-
-def _is_clear(seen: Seen) -> bool:
-    return seen.is_clear
-
-
-def truth_text(shown: Sequence[Sequence[Seen]]) -> str:
-    """Return all that is true of every object, also of hidden ones, as CSV; frames are counted from 0."""
-    columns = ("frame", "track_id", "class", "action", "sentence", "novel", "visible")
-    sides = ("x1", "y1", "x2", "y2")
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*columns, *sides, *(f"whole_{side}" for side in sides)])
-    for number, seen in enumerate(shown):
-        for one in sorted(seen, key=lambda one: one.track_id):
-            said = (one.class_name, one.action, one.sentence, int(one.is_novel), f"{one.visible:.3f}")
-            table.writerow([number, one.track_id, *said, *(f"{side:.1f}" for side in (*one.box, *one.whole_box))])
-    return text.getvalue()
-
-
 def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
     """Write captioned crops of the pretraining split: images/ and captions.json. Return how many crops there are.
 
-    Crops are cut as the pipeline cuts them. Raises UserError as `write_folder`.
+    Crops are cut as the pipeline cuts them. Raises UserError as `make_root`.
     """
     make_root(root)
     (root / "images").mkdir()
@@ -176,7 +84,7 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int) -> int:
     """Write pictures and boxes as Ultralytics trains on them. Return how many pictures there are.
 
     images/ and labels/ with train/ and val/, and data.yaml, whose `path` is the folder as given. Every fifth clip is
-    for validation. Raises UserError as `write_folder`.
+    for validation. Raises UserError as `make_root`.
     """
     make_root(root)
     for part in ("train", "val"):
@@ -202,7 +110,7 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int) -> int:
 def yolo_text(seen: Sequence[Seen], width: int, height: int) -> str:
     """Return the visible boxes of clearly seen objects: class, centre x y, width, height, as shares of the picture."""
     lines = []
-    for one in filter(_is_clear, seen):
+    for one in (one for one in seen if one.is_clear):
         x1, y1, x2, y2 = one.box
         shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
         lines.append(f"{CLASSES.index(one.class_name)} {' '.join(f'{share:.6f}' for share in shares)}\n")

@@ -1,13 +1,17 @@
 """Every recipe in jobs/ is a valid config, and those of public data sets have the paper's settings."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raypipe.config import load_config
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
+from raypipe.demo import demo_config
+from raypipe.embedded import BLIP2, SMM, YOLO
 from raypipe.train_smm import load_smm_config
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -19,9 +23,36 @@ WINDOWS = {"shanghaitech": 224, "avenue": 320, "ubnormal": 320, "ped2": 60, "nwp
 @pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_loads(path):
     # What trains or labels other models than a run's has a config of its own.
-    if "dataset" not in path.read_text():
+    if "dataset" not in path.read_text() or "variations:" in path.read_text():
         pytest.skip("not a run")
     assert load_config(path).output
+
+
+def test_the_demos_ablation_is_table_3_over_the_demos_own_clips():
+    document = yaml.safe_load((JOBS / "demo_ablation.yaml").read_text())
+    models = {"yolo": YOLO, "blip2": BLIP2, "smm": SMM}
+    demo = demo_config(Path("runs/demo/data"), Path("runs/demo/ablation"), 0, models)
+    assert document["base"] == demo
+    table = yaml.safe_load((JOBS / "ablations" / "table3.yaml").read_text())
+    assert document["set"] == table["set"]
+    for ours, papers in zip(document["variations"], table["variations"], strict=True):
+        assert (ours["name"], ours["title"]) == (papers["name"], papers["title"])
+        keys = {key: value for key, value in papers.get("set", {}).items() if key != "weights.smm"}
+        assert {key: value for key, value in ours.get("set", {}).items() if key != "weights.smm"} == keys
+        assert ("needs" in ours) == ("needs" in papers)
+
+
+@pytest.mark.parametrize(("setting", "count"), [("setting-9", 1), ("setting-10", 5)])
+def test_the_demos_ablation_says_what_makes_its_state_machines(setting, count):
+    document = yaml.safe_load((JOBS / "demo_ablation.yaml").read_text())
+    row = next(row for row in document["variations"] if row["name"] == setting)
+    words = row["needs"].split()
+    overrides = [after for word, after in pairwise(words) if word == "--set"]
+    assert words[:2] == ["python", "jobs/train_smm.py"]
+    assert f"model.num_machines={count}" in overrides
+    assert f"output={Path(row['set']['weights.smm']).parent}" in overrides
+    # Of the very tokens that the run makes.
+    assert f"model.blip2={document['base']['weights']['blip2']}" in overrides
 
 
 @pytest.mark.parametrize("name", PUBLIC)

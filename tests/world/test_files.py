@@ -1,25 +1,16 @@
-import csv
-import hashlib
-
 import pytest
 import yaml
 from PIL import Image
 
 from jobs import make_world
 from raypipe.datasets.coco_captions import read_captions
-from raypipe.datasets.folder import read_folder
-from raypipe.datasets.mot import read_mot
 from raypipe.errors import UserError
-from raypipe.video.probe import probe_video
 from raypipe.world.clips import Seen, WorldConfig
 from raypipe.world.files import (
     CLASSES,
     crop_rectangle,
-    intervals,
-    mot_text,
     write_captions,
     write_detection,
-    write_folder,
     yolo_text,
 )
 
@@ -27,62 +18,12 @@ SMALL = WorldConfig(width=96, height=72, num_frames=40, num_walkers=2, novelties
 SEEN = Seen(3, (10.0, 20.0, 30.0, 60.0), (10.0, 20.0, 30.0, 60.0), 1.0, "vehicle", "driving", "a car is driving", True)
 
 
-@pytest.mark.parametrize(
-    ("novel", "gap", "expected"),
-    [
-        ([], 0, []),
-        ([False, False], 0, []),
-        ([True, True], 0, [(0, 2)]),
-        ([False, True, False, True, True], 0, [(1, 2), (3, 5)]),
-        ([False, True, False, True, True], 1, [(1, 5)]),
-        ([True, False, False, True], 1, [(0, 1), (3, 4)]),
-    ],
-)
-def test_intervals(novel, gap, expected):
-    assert intervals(novel, gap) == expected
-
-
 def test_text_of_boxes():
-    assert mot_text([[], [SEEN]]) == "2,3,10.00,20.00,20.00,40.00,1,-1,-1,1.000\n"
     assert yolo_text([SEEN], 100, 80) == "1 0.200000 0.500000 0.200000 0.500000\n"
 
 
 def test_crops_are_widened_by_half_on_every_side():
     assert crop_rectangle(SEEN, SMALL) == (0, 0, 40, 72)
-
-
-def hashes(root):
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
-def test_a_folder_reads_back_and_has_the_same_bytes_again(tmp_path):
-    root = tmp_path / "world"
-    write_folder(root, SMALL, num_train=1, num_test=1)
-    listing = read_folder(str(root))
-    assert [video.video_id for video in listing.videos] == ["test/001_cycling", "train/001"]
-    index = probe_video(str(root / "test/001_cycling.mp4"))
-    assert (index.num_frames, index.width, index.height) == (40, 96, 72)
-    with (root / "truth/test/001_cycling.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    novel = {int(row["frame"]) for row in rows if row["action"] == "cycling"}
-    assert listing.labels
-    ((start, end),) = listing.labels["test/001_cycling"]
-    assert {start, end - 1} <= novel
-    frames, boxes, _, _ = read_mot(str(root / "boxes"), "test/001_cycling")
-    assert 0 < len(frames) <= len(rows)
-    assert (boxes[:, 2:] > boxes[:, :2]).all()
-    write_folder(tmp_path / "again", SMALL, num_train=1, num_test=1)
-    assert hashes(root) == hashes(tmp_path / "again")
-
-
-def test_shrinking_clips_are_a_folder_too(tmp_path):
-    write_folder(tmp_path / "world", SMALL, num_train=1, num_test=2, shrinking=True)
-    videos = read_folder(str(tmp_path / "world")).videos
-    assert [video.video_id for video in videos] == ["test/001_walking", "test/002_cycling", "train/001"]
 
 
 def test_captions_read_back(tmp_path):
@@ -118,7 +59,7 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="not empty"):
-        write_folder(tmp_path, SMALL, 1, 1)
+        write_detection(tmp_path, SMALL, 1)
     with pytest.raises(UserError, match="Not a directory"):
         write_captions(tmp_path / "mine.txt" / "below", SMALL, 1)
 

@@ -1,0 +1,34 @@
+"""The small models that are shipped with raypipe, and how a config names them: `raypipe:models/blip2`.
+
+They know the rendered world (docs/world.md) and nothing else.
+"""
+
+from pathlib import Path
+
+from raypipe.errors import UserError
+
+PREFIX = "raypipe:"
+MODELS_FOLDER = Path(__file__).parent / "assets" / "models"
+# Each is a folder as its maker writes it: `raypipe weights convert --yolo`, jobs/train_itam.py, jobs/train_smm.py.
+YOLO, BLIP2, SMM = (f"{PREFIX}models/{name}" for name in ("yolo", "blip2", "smm"))
+
+
+def is_embedded(path: str) -> bool:
+    """Whether a path of a config means something that is shipped with raypipe."""
+    return path.startswith(PREFIX)
+
+
+def embedded_folder(path: str) -> Path:
+    """Return the folder of a shipped model, as of `raypipe:models/blip2`.
+
+    Raises UserError where this installation has no such model.
+    """
+    shipped = sorted(folder.name for folder in MODELS_FOLDER.glob("*") if folder.is_dir())
+    name = path.removeprefix(f"{PREFIX}models/")
+    if name not in shipped:
+        there = ", ".join(f"{PREFIX}models/{one}" for one in shipped) or "none at all"
+        raise UserError(
+            f"{path}: this installation of raypipe ({MODELS_FOLDER.parents[1]}) has no such model; it has {there}. "
+            "If it should be there, install raypipe again"
+        )
+    return MODELS_FOLDER / name
