@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any
 
+from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
-from raypipe.experiment import without_password
 from raypipe.meter import Meter
 from raypipe.ops.shards import Shard, parse_shard
 from raypipe.storage import STALE_SECONDS, RunFolder, store_errors
@@ -162,6 +162,6 @@ class Heartbeat:
 
 def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return without_password(f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": "))[
+    return without_credentials(f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": "))[
         :MAX_REASON_LENGTH
     ]
