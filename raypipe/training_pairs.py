@@ -27,6 +27,9 @@ class PairsConfig(BaseModel):
     held_out_images: str | None = Field(None, description="folder of the held-out images")
     held_out_fraction: float = Field(0.05, gt=0, lt=1, description="share of the images that is held out")
     max_held_out: int = Field(1000, ge=MIN_IMAGES, description="held-out images that are used, the first ones")
+    max_captions: int | None = Field(
+        None, ge=1, description="captions of an image that are used, the first ones; null: all"
+    )
 
     @model_validator(mode="after")
     def _held_out_is_whole(self) -> Self:
@@ -47,9 +50,9 @@ def what_decides(train: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_pairs(config: PairsConfig) -> tuple[CaptionSet, CaptionSet]:
     """Return what is trained on and what is held out. Raises UserError where there are fewer than two images."""
-    captions = read_captions(config.annotations, config.images)
+    captions = _read(config.annotations, config.images, config.max_captions)
     if config.held_out_annotations and config.held_out_images:
-        fit, held_out = captions, read_captions(config.held_out_annotations, config.held_out_images)
+        fit, held_out = captions, _read(config.held_out_annotations, config.held_out_images, config.max_captions)
     else:
         fit, held_out = split_images(captions, config.held_out_fraction)
     if len(fit.images) < MIN_IMAGES:
@@ -57,3 +60,9 @@ def read_pairs(config: PairsConfig) -> tuple[CaptionSet, CaptionSet]:
             f"{config.annotations}: {len(fit.images)} image is left to train on; contrast needs {MIN_IMAGES} or more"
         )
     return fit, replace(held_out, images=held_out.images[: config.max_held_out])
+
+
+def _read(annotations: str, images: str, max_captions: int | None) -> CaptionSet:
+    captions = read_captions(annotations, images)
+    images_kept = (replace(image, captions=image.captions[:max_captions]) for image in captions.images)
+    return replace(captions, images=tuple(images_kept))

@@ -44,6 +44,7 @@ def run(folder, config):
     return run_script(job.__doc__, job.main, ["--config", str(path)], load=load_detector_config)
 
 
+@pytest.mark.slow
 def test_a_trained_detector_loads_without_a_pickle_and_is_found_again(pictures, tmp_path, capsys):
     config = document(pictures, tmp_path / "out")
     assert run(tmp_path, config) == 0
@@ -78,6 +79,7 @@ def test_a_trained_detector_loads_without_a_pickle_and_is_found_again(pictures, 
     assert plan_detector(elsewhere).training_hash == card["training_hash"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_after_its_last_epoch(pictures, tmp_path, monkeypatch, capsys):
     from raypipe.models.quiet_ultralytics import detection_trainer
 

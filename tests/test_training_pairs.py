@@ -42,6 +42,17 @@ def test_held_out_images_may_be_their_own(tmp_path):
     assert (ids(fit), ids(held_out)) == ({0, 1, 2, 3, 4}, {90, 91, 92})
 
 
+def test_only_the_first_captions_of_an_image_may_be_used(tmp_path):
+    data = write(tmp_path, 4)
+    document = json.loads((tmp_path / "captions.json").read_text())
+    document["annotations"] += [{"image_id": 2, "caption": "another"}, {"image_id": 2, "caption": "a third"}]
+    (tmp_path / "captions.json").write_text(json.dumps(document))
+    for most, expected in ((None, ("thing 2", "another", "a third")), (2, ("thing 2", "another")), (1, ("thing 2",))):
+        parts = read_pairs(PairsConfig(**data, held_out_fraction=0.25, max_captions=most))
+        (found,) = (image.captions for part in parts for image in part.images if image.image_id == 2)
+        assert found == expected
+
+
 def test_too_few_images_are_refused(tmp_path):
     with pytest.raises(UserError, match="too few to hold any out"):
         read_pairs(PairsConfig(**write(tmp_path / "one", 1)))
