@@ -5,12 +5,13 @@ ray job submit --working-dir . -- python jobs/run.py --config FILE --set key=val
 
 from raypipe.cli import do_step, run_script
 from raypipe.config import RunConfig
+from raypipe.ops.shards import WHOLE, Shard
 
 
-def main(config: RunConfig) -> int:
+def main(config: RunConfig, shard: Shard = WHOLE) -> int:
     """Do the step and return the exit code: 0, or 3 with dead letters."""
-    return do_step("run", config)
+    return do_step("run", config, shard=shard)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_script(__doc__, main))
+    raise SystemExit(run_script(__doc__, main, with_shard=True))

@@ -15,6 +15,7 @@ from raypipe.datasets.mot import boxes_path
 from raypipe.datasets.names import read_dataset
 from raypipe.errors import DataError, UserError
 from raypipe.ops.segments import decoded_size, plan_segments
+from raypipe.ops.shards import Shard
 from raypipe.stages.motion import radius_frames
 from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.folder import probe_folder
@@ -258,3 +259,35 @@ def plan_video(config: RunConfig, entry: Entry) -> list[PlannedSegment]:
             )
         )
     return planned
+
+
+@dataclass(frozen=True)
+class Share:
+    """Segments of a catalogue, longest first, and the failures of videos that cannot be read: all, or a shard's."""
+
+    segments: list[PlannedSegment]
+    failures: list[DeadLetter]
+
+    @property
+    def places(self) -> set[tuple[str, int]]:
+        """Video and segment of all that can be done or dead of it."""
+        return {(s.video.video_id, s.segment_index) for s in self.segments} | {
+            (letter.video_id, letter.segment_index) for letter in self.failures
+        }
+
+    def part(self, shard: Shard) -> "Share":
+        """Return what a shard has of it; a video that cannot be read counts as a segment without frames."""
+        taken = shard.take([*self.segments, *self.failures])
+        return Share(
+            [item for item in taken if isinstance(item, PlannedSegment)],
+            [item for item in taken if isinstance(item, DeadLetter)],
+        )
+
+
+def plan_all(config: RunConfig, entries: Iterable[Entry]) -> Share:
+    """Return everything that is to be done. Longest first, so that what is left at the end is short."""
+    entries = list(entries)
+    segments = [segment for entry in entries for segment in plan_video(config, entry)]
+    segments.sort(key=lambda segment: (-segment.num_sampled, segment.video.video_id, segment.segment_index))
+    failures = sorted((e.failure for e in entries if e.failure), key=lambda f: (f.video_id, f.segment_index))
+    return Share(segments, failures)

@@ -13,7 +13,9 @@ from raypipe import __version__
 from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
 from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
+from raypipe.ops.shards import WHOLE, Shard, parse_shard
 from raypipe.report_cli import add_report_parsers, run_report
+from raypipe.status_cli import add_status_parser, run_status
 from raypipe.weights_cli import add_weights_parser, run_weights
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ examples:
   raypipe run --config jobs/ped2_motion.yaml --set score.model=knn
   raypipe evaluate --scores scores.npy --labels labels.npz --json results.json
   raypipe evaluate --scores scores.csv --dataset folder --root data --out figures
+  raypipe extract --config mine.yaml --shard 2/8
+  raypipe status runs/demo/run
   raypipe report runs/demo/run
   raypipe render runs/demo/run --video test/01_runner
 
@@ -66,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_config(command)
         if name in ("run", "extract"):
             command.add_argument("--retry-dead", action="store_true", help="try segments again that failed before")
+            _add_shard(command)
         if name == "evaluate":
             add_evaluate_options(command)
         if name == "plan":
@@ -86,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in add_report_parsers(commands):
         _add_config(command)
         _add_debug(command)
-    for command in (*add_weights_parser(commands), add_datasets_parser(commands)):
+    for command in (*add_weights_parser(commands), add_datasets_parser(commands), add_status_parser(commands)):
         _add_debug(command)
     return parser
 
@@ -142,6 +147,22 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_shard(command: argparse.ArgumentParser) -> None:
+    text = "extract only this share of all segments, as 2/8: for several drivers over one output"
+    command.add_argument("--shard", metavar="I/N", default=str(WHOLE), help=text)
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise UserError(f"--shard: {error}") from error
+
+
+def _work_on_shard(work: "Callable[..., int]", text: str, config: Any) -> int:
+    return work(config, shard=_shard(text))
+
+
 def _add_debug(command: argparse.ArgumentParser) -> None:
     command.add_argument("--debug", action="store_true", help="show tracebacks")
 
@@ -154,28 +175,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_script(
     description: str | None,
-    work: "Callable[[Config], int]",
+    work: "Callable[..., int]",
     arguments: Sequence[str] | None = None,
     *,
     load: "Callable[[str, Sequence[str]], Config] | None" = None,
+    with_shard: bool = False,
 ) -> int:
     """Do `work` with the config that the command line names: the frame of the scripts in `jobs`.
 
     They take `--config`, `--set` and `--debug`, and report mistakes, as the commands do. `load` makes the config of
-    the file and its overrides; without it, it is a run's.
+    the file and its overrides; without it, it is a run's. `with_shard`, `--shard` is the keyword `shard` of `work`.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_config(parser)
     _add_debug(parser)
+    if with_shard:
+        _add_shard(parser)
     options = parser.parse_args(arguments)
+    if with_shard:
+        work = partial(_work_on_shard, work, options.shard)
     return _guarded(partial(_work_with_config, work, options, load), is_debugging=options.debug)
 
 
-def do_step(name: str, config: "RunConfig", *, retry_dead: bool = False) -> int:
+def do_step(name: str, config: "RunConfig", *, retry_dead: bool = False, shard: Shard = WHOLE) -> int:
     """Do a step of a run, or all with "run", print its outcome and return the exit code: 0, or 3 with dead letters."""
     from raypipe.workflow import run_step
 
-    return EXIT_DEAD_LETTERS if run_step(name, config, print, retry_dead=retry_dead) else 0
+    return EXIT_DEAD_LETTERS if run_step(name, config, print, retry_dead=retry_dead, shard=shard) else 0
 
 
 def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
@@ -200,6 +226,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         return run_weights(options)
     if options.command == "datasets":
         return run_datasets(options)
+    if options.command == "status":
+        return run_status(options)
     if options.command in ("report", "render"):
         return run_report(options)
     if options.command == "ablate":
@@ -210,8 +238,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         return evaluate_scores(options)
     if options.command == "plan":
         return _work_with_config(partial(_plan, options), options)
-    retry_dead = getattr(options, "retry_dead", False)
-    return _work_with_config(partial(do_step, options.command, retry_dead=retry_dead), options)
+    step = partial(do_step, options.command)
+    if hasattr(options, "shard"):
+        step = partial(_work_on_shard, partial(step, retry_dead=options.retry_dead), options.shard)
+    return _work_with_config(step, options)
 
 
 def _work_with_config(

@@ -118,7 +118,7 @@ class RayConfig(BaseModel):
     object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
     actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="actors of the pools of the named steps")
-    cluster: str | None = Field(None, description="what an autoscaling cluster grows to, as 8xH100,128cpu")
+    cluster: str | None = Field(None, description="what a driver may use, as 8xH100,128cpu")
 
     @field_validator("cluster")
     @classmethod

@@ -9,7 +9,6 @@ leave its memory; `staged` gives every step a pool of its own. The steps, and so
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,7 @@ from raypipe.catalog import (
     Entry,
     catalogue_of,
     list_videos,
-    plan_video,
+    plan_all,
     probe,
     read_catalogue,
     still_valid,
@@ -31,15 +30,20 @@ from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import DataError, UserError
+from raypipe.experiment import MetricLogger
+from raypipe.meter import Meter
 from raypipe.model_folders import models_of
+from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.progress import progress
+from raypipe.ray_metrics import StageMetrics, watching
+from raypipe.sharing import meet_others, showing, take_stock
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
 from raypipe.stages.detect import DetectObjects, require_weights
 from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
-from raypipe.timings import TIMINGS_NAME
+from raypipe.timings import read_timings
 from raypipe.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -105,6 +109,7 @@ class RunSteps:
         # Counted in each pool, because Ray repeats a row only in the pool whose process died.
         self.session = f"{session}/{group}"
         self.max_attempts = max_attempts
+        self.metrics = StageMetrics(session)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row after the steps, `seconds_<step>` added; or what is left of a dead row."""
@@ -116,6 +121,7 @@ class RunSteps:
             stage = "-".join(name for name, _ in self.steps)
             return self._bury(row, DeadLetter(*place, stage, "crashed", message, self.max_attempts))
         for name, step in self.steps:
+            self.metrics.begin(name)
             started = time.perf_counter()
             seconds = {key: value for key, value in row.items() if key.startswith("seconds_")}
             try:
@@ -123,9 +129,11 @@ class RunSteps:
             except DataError as error:
                 return self._bury(row, DeadLetter(*place, name, type(error).__name__, str(error)))
             row = seconds | row | {f"seconds_{name}": time.perf_counter() - started}
+            self.metrics.end(name, row["stop_frame"] - row["start_frame"], row[f"seconds_{name}"])
         return row
 
     def _bury(self, row: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
+        self.metrics.bury(letter.stage)
         self.folder.commit_dead(letter)
         left = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
         return left | {"num_frames": 0, "num_objects": 0, "is_dead": True}
@@ -133,11 +141,12 @@ class RunSteps:
 
 @dataclass
 class ExtractResult:
-    """What an extraction did in this start, and what is in the run folder after it.
+    """What an extraction did in this start of its shard, and what is in the run folder after it.
 
+    `num_left` counts the segments of the whole run, all shards, that are neither done nor dead at the end.
     `num_unparsed` counts the answers of a vision-language model, in this start, in which nothing could be read.
-    `seconds` are the stages' own, summed over segments. Of `wall_seconds`, `startup_seconds` went by before the first
-    segment began: connecting, probing the videos, starting the actors.
+    Of `wall_seconds`, `startup_seconds` went by before the first segment began: connecting, probing the videos,
+    starting the actors. `progress` is the last snapshot of its `Meter`.
     """
 
     catalogue: Catalogue
@@ -147,10 +156,16 @@ class ExtractResult:
     num_objects: int = 0
     num_unparsed: int = 0
     dead: list[DeadLetter] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     wall_seconds: float = 0.0
     startup_seconds: float = 0.0
     processed_frames: int = 0
+    num_left: int = 0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The stages' own seconds, summed over segments."""
+        return {name: row["seconds"] for name, row in self.progress["stages"].items() if row["seconds"]}
 
 
 def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
@@ -174,6 +189,10 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
                 video = pending.pop(ready[0])
                 entries[video.video_id] = _probed(ready[0], video)
                 advance(1, dead=int(entries[video.video_id].failure is not None))
+        failed = [video for video in todo if entries[video.video_id].failure]
+        if failed:
+            # Another driver may have been luckier meanwhile: what it could read can be read.
+            entries |= still_valid(read_catalogue(folder), failed)
     ordered = tuple(entries[video.video_id] for video in listing.videos)
     return catalogue_of(ordered, listing)
 
@@ -204,45 +223,58 @@ def _probed(reference: Any, video: Any) -> Entry:
     return entry
 
 
-def extract(config: RunConfig, *, retry_dead: bool = False) -> ExtractResult:
-    """Compute the features of all segments that the run folder lacks; safe to kill and to start again.
+def extract(
+    config: RunConfig,
+    *,
+    retry_dead: bool = False,
+    shard: Shard = WHOLE,
+    log_metrics: MetricLogger | None = None,
+) -> ExtractResult:
+    """Compute the features of all segments of a shard that the run folder lacks; safe to kill and to start again.
 
-    Raises UserError before any work where the config does not fit the data or the run folder.
+    Other drivers may work on the same folder at the same time, even on the same shard. `log_metrics` records how fast
+    it goes. Raises UserError before any work where the config does not fit the data or the run folder.
     """
-    began = time.monotonic()
-    folder = RunFolder(config.output)
+    folder, meter, session = RunFolder(config.output), Meter(), new_session()
     folder.require_space(MIN_FREE_BYTES)
     previous = folder.read_json("run.json")
     if previous is not None:
         _claim(config, folder, previous.get("catalogue_hash", ""))
+    meet_others(folder, shard)
+    with showing(folder, session, shard, meter, log_metrics):
+        result = _extract(config, folder, session, shard, meter, retry_dead)
+    result.progress = meter.snapshot()
+    result.wall_seconds = result.progress["seconds"]
+    return result
+
+
+def _extract(
+    config: RunConfig, folder: RunFolder, session: str, shard: Shard, meter: Meter, retry_dead: bool
+) -> ExtractResult:
     models = models_of(config)
     catalogue = build_catalogue(config, folder)
     _claim(config, folder, catalogue.fingerprint(), models)
     write_catalogue(folder, catalogue.entries)
-    folder.sweep()
+    whole = plan_all(config, catalogue.entries)
+    share = whole.part(shard)
     if retry_dead:
-        folder.clear_dead()
-    _bury_unreadable(folder, catalogue)
+        folder.clear_dead(share.places)
+    _bury_unreadable(folder, catalogue, share.failures)
 
     committed, dead = folder.committed(), folder.dead()
-    result = ExtractResult(catalogue)
+    result = ExtractResult(catalogue, num_segments=len(share.segments))
     todo = []
-    for entry in catalogue.entries:
-        done = committed.get(entry.video.video_id, set())
-        skipped = done | dead.get(entry.video.video_id, set())
-        for segment in plan_video(config, entry):
-            result.num_segments += 1
-            result.num_frames += segment.stop_frame - segment.start_frame
-            if segment.segment_index in skipped:
-                result.num_done_before += 1
-            else:
-                todo.append(segment)
+    for segment in share.segments:
+        result.num_frames += segment.stop_frame - segment.start_frame
+        video_id = segment.video.video_id
+        if segment.segment_index in committed.get(video_id, set()) | dead.get(video_id, set()):
+            result.num_done_before += 1
+        else:
+            todo.append(segment)
     if todo:
-        # Longest first: what is left at the end is short.
-        todo.sort(key=lambda segment: (-segment.num_sampled, segment.video.video_id, segment.segment_index))
-        _run(config, folder, [segment.row() for segment in todo], result, began)
-    result.dead = folder.read_dead()
-    result.wall_seconds = time.monotonic() - began
+        _run(config, folder, session, [segment.row() for segment in todo], result, meter)
+    stock = take_stock(folder, whole, share)
+    result.dead, result.num_left = stock.dead, stock.num_left
     return result
 
 
@@ -258,44 +290,52 @@ def _claim(config: RunConfig, folder: RunFolder, catalogue_hash: str, models: Ma
     )
 
 
-def _bury_unreadable(folder: RunFolder, catalogue: Catalogue) -> None:
+def _bury_unreadable(folder: RunFolder, catalogue: Catalogue, failures: Sequence[DeadLetter]) -> None:
     """Write the dead letters of videos that cannot be probed, and take back those of videos that now can."""
-    failures = {entry.video.video_id: entry.failure for entry in catalogue.entries if entry.failure}
+    unreadable = {entry.video.video_id for entry in catalogue.entries if entry.failure}
     for letter in folder.read_dead():
-        if letter.stage == "probe" and letter.video_id not in failures:
-            folder.filesystem.rm(folder.dead_path(letter.video_id, letter.segment_index))
-    for failure in failures.values():
+        if letter.stage == "probe" and letter.video_id not in unreadable:
+            folder.remove(folder.dead_path(letter.video_id, letter.segment_index))
+    for failure in failures:
         folder.commit_dead(failure)
 
 
-def _run(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], result: ExtractResult, began: float) -> None:
+def _run(
+    config: RunConfig,
+    folder: RunFolder,
+    session: str,
+    rows: list[dict[str, Any]],
+    result: ExtractResult,
+    meter: Meter,
+) -> None:
     connect(config.ray)
-    session = new_session()
-    dataset = dataset_of(config, folder, rows, session)
+    dataset, pools = dataset_of(config, folder, rows, session)
+    total = sum(row["stop_frame"] - row["start_frame"] for row in rows)
+    meter.plan([pool.steps for pool in pools], len(rows), total)
     first_begun = float("inf")
     try:
-        total = sum(row["stop_frame"] - row["start_frame"] for row in rows)
-        with progress("extract", total) as advance:
+        with progress("extract", total, detail=meter.line) as advance, watching(meter, dataset):
             for done in dataset.iter_rows():
                 span = done["stop_frame"] - done["start_frame"]
+                meter.add(done)
                 advance(span, dead=int(bool(done.get("is_dead"))))
                 result.processed_frames += span
                 result.num_objects += done["num_objects"]
                 result.num_unparsed += done.get("num_unparsed", 0)
-                seconds = {name: value for name, value in done.items() if name.startswith("seconds_") and value}
-                for name, value in seconds.items():
-                    result.seconds[name.removeprefix("seconds_")] += value
+                seconds = [value for name, value in done.items() if name.startswith("seconds_") and value]
                 # By durations, because the clocks of two machines differ.
-                first_begun = min(first_begun, time.monotonic() - sum(seconds.values()))
-        result.startup_seconds = first_begun - began
+                first_begun = min(first_begun, time.monotonic() - sum(seconds))
+        result.startup_seconds = first_begun - meter.began
     finally:
         folder.end_session(session)
 
 
-def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], session: str) -> Any:
-    """Return the lazy Ray dataset that processes planned rows; its rows say what became of each segment.
+def dataset_of(
+    config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]], session: str
+) -> tuple[Any, list[Pool]]:
+    """Return the lazy Ray dataset that processes planned rows, and its pools.
 
-    Raises UserError where the pools that the config asks for cannot be had.
+    Its rows say what became of each segment. Raises UserError where the pools that the config asks for cannot be had.
     """
     steps = steps_of(config, folder)
     have = ray.cluster_resources()
@@ -312,12 +352,12 @@ def dataset_of(config: RunConfig, folder: RunFolder, rows: list[dict[str, Any]],
         sizes=config.ray.pools,
         seconds_per_frame=_known_seconds(folder),
     )
-    return map_rows(rows, steps, pools, folder, session, config.max_attempts)
+    return map_rows(rows, steps, pools, folder, session, config.max_attempts), pools
 
 
 def _known_seconds(folder: RunFolder) -> dict[str, float]:
     """Return the seconds per frame of the steps as far as they are known from earlier starts, or from a plan."""
-    timings = folder.read_json(TIMINGS_NAME) or {}
+    timings = read_timings(folder)
     planned: dict[str, float] = (folder.read_json(PLAN_NAME) or {}).get("seconds_per_frame", {})
     return planned | {name: row["seconds"] / row["frames"] for name, row in timings.items() if row["frames"]}
 

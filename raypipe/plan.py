@@ -246,7 +246,7 @@ def plan_lines(plan: Plan, cost_per_hour: float | None = None) -> list[str]:
     lines.append(f"bottleneck: {expected.bottleneck}, {expected.limits[expected.bottleneck]:,.0f} frames/s")
     bound = {
         "longest segment": "bound by the longest segment: more machines change nothing, shorter segments do",
-        "driver": "bound by the driver, which starts the tasks: longer segments, or several drivers, change that",
+        "driver": "bound by the driver, which starts the tasks: longer segments, or --shard, change that",
     }.get(expected.bound_by)
     rate = work.num_frames / expected.seconds if expected.seconds else 0.0
     lines.append(f"expected: {rate:,.0f} frames/s, {_duration(expected.seconds)} and start-up" + _note(bound))

@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -20,11 +21,29 @@ class Advance(Protocol):
         ...
 
 
+class _Display(Progress):
+    """A bar, and below it a line that is asked for whenever the display is drawn."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console, detail: Callable[[], str] | None) -> None:
+        self._detail = detail
+        super().__init__(*columns, console=console)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the bar and the line."""
+        yield from super().get_renderables()
+        more = self._detail() if self._detail else ""
+        if more:
+            yield Text(more, style="dim")
+
+
 @contextmanager
-def progress(title: str, total: int, unit: str = "frames") -> Iterator[Advance]:
+def progress(
+    title: str, total: int, unit: str = "frames", detail: Callable[[], str] | None = None
+) -> Iterator[Advance]:
     """Show work of `total` units under way on stderr: done, rate, time left, dead letters.
 
-    The rate counts from the first report, so start-up does not blur it.
+    The rate counts from the first report, so start-up does not blur it. What `detail` returns, where it returns
+    something, stands below.
     """
     started = time.monotonic()
     done = num_dead = 0
@@ -43,7 +62,8 @@ def progress(title: str, total: int, unit: str = "frames") -> Iterator[Advance]:
     console = Console(file=sys.stderr)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-        with Progress(*columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=console) as display:
+        last = (TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        with _Display(*columns, *last, console=console, detail=detail) as display:
             task = display.add_task(title, total=total, note="starting")
 
             def advance_bar(units: int, dead: int = 0) -> None:
@@ -66,7 +86,8 @@ def progress(title: str, total: int, unit: str = "frames") -> Iterator[Advance]:
             last_line = now
             left = (total - done) / max(rate(), 1e-9)
             line = f"{title}: {done:,} of {total:,} {unit}, {note()}, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 the line-based display itself
+            more = detail() if detail else ""
+            print(line + (f"\n  {more}" if more else ""), file=sys.stderr, flush=True)  # noqa: T201 the display itself
 
     yield advance_line
     elapsed = time.monotonic() - started

@@ -42,9 +42,7 @@ def run_report(options: argparse.Namespace) -> int:
 
 
 def _config(options: argparse.Namespace) -> "RunConfig":
-    from raypipe.config import load_config, parse_config
-    from raypipe.config_file import absolute
-    from raypipe.storage import RunFolder
+    from raypipe.config import load_config
 
     if bool(options.run) == bool(options.config):
         raise UserError(f"{options.command} needs either RUN, the output folder of a run, or --config FILE")
@@ -52,12 +50,21 @@ def _config(options: argparse.Namespace) -> "RunConfig":
         return load_config(options.config, options.overrides)
     if options.overrides:
         raise UserError("--set goes with --config; RUN is shown with the config that it was made with")
-    folder = RunFolder(absolute(options.run))
+    return config_of_run(options.run)
+
+
+def config_of_run(run: str) -> "RunConfig":
+    """Return the config that an output folder was made with. Raises UserError where there is none."""
+    from raypipe.config import parse_config
+    from raypipe.config_file import absolute
+    from raypipe.storage import RunFolder
+
+    folder = RunFolder(absolute(run))
     document = folder.read_json("run.json")
     if document is None or not isinstance(document.get("config"), dict):
-        raise UserError(f"{options.run} is not the output folder of a run: it has no run.json with a config")
+        raise UserError(f"{run} is not the output folder of a run: it has no run.json with a config")
     # The folder may have been moved since.
-    return parse_config(document["config"] | {"output": folder.root}, f"{options.run}/run.json")
+    return parse_config(document["config"] | {"output": folder.root}, f"{run}/run.json")
 
 
 def _report(config: "RunConfig", out: Path | None) -> int:

@@ -4,6 +4,7 @@ Each step works on the run folder alone, so any can be repeated or run on its ow
 where `run` does them all. A step returns the lines that tell the user what it did.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +14,21 @@ from pathlib import Path
 import numpy as np
 
 from raypipe.benchmarks import benchmark_of
-from raypipe.catalog import Catalogue, list_videos
+from raypipe.catalog import Catalogue, list_videos, plan_all, read_catalogue
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.errors import UserError
 from raypipe.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
 from raypipe.experiment import Experiment, load_mlflow, track, ui_command
 from raypipe.features import read_records, read_scores, serialise_table
+from raypipe.meter import system_metrics
+from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pipeline import extract, require_features
 from raypipe.results import metric_table, per_video_table, results_document
 from raypipe.results_page import results_page
 from raypipe.score import made_by, score
 from raypipe.storage import RunFolder, require_same_config
-from raypipe.timings import TIMINGS_NAME, stage_timings
+from raypipe.timings import TIMINGS_NAME, stage_timings, write_timings
 from raypipe.train import read_model, train
 from raypipe.versions import versions
 
@@ -35,13 +38,20 @@ PAGE_NAME = "results.md"
 SHOWN_DEAD_LETTERS = 5
 
 
-def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool = False) -> list[str]:
+def extract_step(
+    config: RunConfig,
+    experiment: Experiment,
+    *,
+    retry_dead: bool = False,
+    shard: Shard = WHOLE,
+) -> list[str]:
     """Compute the features that the run folder lacks; see `pipeline.extract`."""
     folder = RunFolder(config.output)
-    result = extract(config, retry_dead=retry_dead)
+    result = extract(config, retry_dead=retry_dead, shard=shard, log_metrics=experiment.metric_logger())
     catalogue = result.catalogue
     if result.processed_frames:
-        _add_timings(folder, result.seconds | {"extract": result.wall_seconds}, result.processed_frames)
+        write_timings(folder)
+        experiment.log_metrics(system_metrics(result.progress), step=int(result.wall_seconds))
     experiment.log_dataset(
         config.dataset.name,
         catalogue.fingerprint(),
@@ -53,14 +63,21 @@ def extract_step(config: RunConfig, experiment: Experiment, *, retry_dead: bool 
     rates = {f"{stage}_{name}": value for stage, row in stage_timings(folder).items() for name, value in row.items()}
     experiment.log_metrics(rates | {"dead": len(result.dead), "segments": result.num_segments})
     _log_files(experiment, folder, "run", "run.json")
+    part = "" if shard.is_whole else f"shard {shard} of "
     lines = [
-        f"features: {len(catalogue.entries):,} videos, {result.num_frames:,} frames, {result.num_segments:,} segments; "
+        f"features: {part}{len(catalogue.entries):,} videos, {result.num_frames:,} frames, "
+        f"{result.num_segments:,} segments; "
         f"{result.processed_frames:,} frames in {result.wall_seconds:.1f} s "
         f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
     ]
     if result.processed_frames:
         shares = {stage: row["share"] for stage, row in stage_timings(folder).items() if "share" in row}
         lines.append("time: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items()))
+    if result.num_left:
+        lines.append(
+            f"left to other shards: {result.num_left:,} segments; raypipe status {shlex.quote(folder.root)} tells of "
+            "them, raypipe run does what follows when there are none"
+        )
     if catalogue.num_ignored:
         lines.append(f"left out: {catalogue.num_ignored:,} videos outside the splits")
     lines += [f"note: {note}" for note in catalogue.notes]
@@ -87,12 +104,16 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
         _set_timing(folder, "train", wall_seconds, trained.num_objects)
     experiment.log_metrics({"objects": trained.num_objects})
     _log_files(experiment, folder, "model", folder.product(f"models/{trained.kind}"))
-    if not is_new:
-        return [f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"]
-    losses = (
-        [f", loss {trained.history[0]['loss']:.4f} -> {trained.history[-1]['loss']:.4f}"] if trained.history else []
-    )
-    return [f"model: {trained.kind}, {trained.num_objects:,} objects in {wall_seconds:.1f} s" + "".join(losses)]
+    if is_new:
+        ends = [f"{trained.history[i]['loss']:.4f}" for i in (0, -1)] if trained.history else []
+        loss = f", loss {' -> '.join(ends)}" if ends else ""
+        line = f"model: {trained.kind}, {trained.num_objects:,} objects in {wall_seconds:.1f} s{loss}"
+    else:
+        line = f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"
+    committed, segments = folder.committed(), plan_all(config, catalogue.entries).segments
+    train_split = [(s.video.video_id, s.segment_index) for s in segments if s.video.split == "train"]
+    missing = sum(index not in committed.get(video, ()) for video, index in train_split)
+    return [line, *([f"not trained on: {missing:,} segments that are dead, or not done yet"] if missing else [])]
 
 
 def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
@@ -161,31 +182,46 @@ STEPS: dict[str, Callable[[RunConfig, Experiment], list[str]]] = {
 }
 
 
-def run_step(name: str, config: RunConfig, say: Callable[[str], None], *, retry_dead: bool = False) -> int:
-    """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are."""
+def run_step(
+    name: str, config: RunConfig, say: Callable[[str], None], *, retry_dead: bool = False, shard: Shard = WHOLE
+) -> int:
+    """Do one step, or all with "run", and tell each one's outcome; return how many dead letters there are.
+
+    Of a shard, only features can be made, and its own dead letters count. Raises UserError for other steps.
+    """
+    if name != "extract" and not shard.is_whole:
+        raise UserError(
+            f"--shard {shard}: {name} works on the features of all shards. Do `raypipe extract --shard` for each, and "
+            f"`raypipe {name}` without --shard when all are done (raypipe status {shlex.quote(config.output)})"
+        )
     # A mistake in the data is told before anything is started or recorded.
     listing = list_videos(config)
-    require_same_config(RunFolder(config.output), config.flat_features(), config.feature_hash())
+    folder = RunFolder(config.output)
+    require_same_config(folder, config.flat_features(), config.feature_hash())
     with ThreadPoolExecutor(max_workers=1) as pool, _started(pool, config, name) as experiment:
         if name == "run":
             for step in STEPS:
                 with experiment.child(step) as child:
-                    _say(_do(step, config, child, retry_dead), say)
+                    _say(_do(step, config, child, retry_dead, shard), say)
         else:
-            _say(_do(name, config, experiment, retry_dead), say)
+            _say(_do(name, config, experiment, retry_dead, shard), say)
         if experiment.tracking_uri is not None:
             say(f"look at the run: {ui_command(experiment.tracking_uri)}")
-    return sum(len(indices) for indices in _dead_of(RunFolder(config.output), {v.video_id for v in listing.videos}))
+    dead = _dead_of(folder, {v.video_id for v in listing.videos})
+    if shard.is_whole:
+        return sum(map(len, dead.values()))
+    places = plan_all(config, read_catalogue(folder).values()).part(shard).places
+    return sum(index in dead.get(video, ()) for video, index in places)
 
 
-def _dead_of(folder: RunFolder, videos: set[str]) -> list[set[int]]:
+def _dead_of(folder: RunFolder, videos: set[str]) -> dict[str, set[int]]:
     """Return the dead segments of each of the videos that has any; of others, dead letters may be left."""
-    return [indices for video, indices in folder.dead().items() if video in videos]
+    return {video: indices for video, indices in folder.dead().items() if video in videos}
 
 
-def _do(name: str, config: RunConfig, experiment: Experiment, retry_dead: bool) -> list[str]:
+def _do(name: str, config: RunConfig, experiment: Experiment, retry_dead: bool, shard: Shard) -> list[str]:
     return (
-        extract_step(config, experiment, retry_dead=retry_dead)
+        extract_step(config, experiment, retry_dead=retry_dead, shard=shard)
         if name == "extract"
         else STEPS[name](config, experiment)
     )
@@ -250,18 +286,9 @@ def _counts(folder: RunFolder, catalogue: Catalogue) -> dict[str, int]:
         "segments": len(records),
         "frames": sum(record.stop_frame - record.start_frame for record in records),
         "objects": sum(record.num_objects for record in records),
-        "dead": sum(len(indices) for indices in _dead_of(folder, videos)),
+        "dead": sum(map(len, _dead_of(folder, videos).values())),
         "damaged": len(catalogue.damaged),
     }
-
-
-def _add_timings(folder: RunFolder, seconds: dict[str, float], num_frames: int) -> None:
-    document = folder.read_json(TIMINGS_NAME) or {}
-    for stage, value in seconds.items():
-        row = document.setdefault(stage, {"seconds": 0.0, "frames": 0})
-        row["seconds"] += value
-        row["frames"] += num_frames
-    folder.commit_json(TIMINGS_NAME, document)
 
 
 def _set_timing(folder: RunFolder, stage: str, seconds: float, num_frames: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from raypipe import __version__, cli
 from raypipe.cli import main
 from raypipe.errors import UserError
+from raypipe.ops.shards import WHOLE, Shard
 from tests.small_data import write_data
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "scoring"
@@ -25,10 +26,11 @@ def config(tmp_path):
 @pytest.fixture
 def steps(monkeypatch):
     """Calls of `workflow.run_step`, which starts Ray and is replaced; it finds `num_dead` dead letters."""
-    calls = SimpleNamespace(made=[], num_dead=0)
+    calls = SimpleNamespace(made=[], num_dead=0, shard=None)
 
-    def run_step(name, config, say, *, retry_dead=False):
+    def run_step(name, config, say, *, retry_dead=False, shard=WHOLE):
         calls.made.append((name, config, retry_dead))
+        calls.shard = shard
         say(f"did {name}")
         return calls.num_dead
 
@@ -51,7 +53,8 @@ def exit_code(*arguments):
             ["run ", "extract", "train", "score", "evaluate", "demo", "examples:", "exit codes: 0 all is well"],
         ),
         (["run", "--help"], ["All steps", "--config FILE", "--set KEY=VALUE", "score.model=knn", "--retry-dead"]),
-        (["extract", "--help"], ["Compute the features", "--config FILE", "--retry-dead", "--debug"]),
+        (["extract", "--help"], ["Compute the features", "--config FILE", "--retry-dead", "--shard I/N", "--debug"]),
+        (["status", "--help"], ["RUN", "a path or URI", "--json"]),
         (["train", "--help"], ["Train the model of normal behaviour", "--config FILE"]),
         (["score", "--help"], ["Score every frame", "--config FILE"]),
         (["evaluate", "--help"], ["--scores FILE", "--labels FILE", "video_names, num_frames", "--json OUT"]),
@@ -94,6 +97,10 @@ def test_help(capsys, monkeypatch, arguments, words):
         (["evaluate", "--scores", "s", "--dataset", "ped3", "--root", "r"], 'raypipe: --dataset: name: "ped3" must be'),
         (["evaluate", "--scores", "s", "--labels", "l", "--fps", "-1"], "--fps: -1.0 is not a frame rate"),
         (["evaluate", "--scores", "s", "--labels", "l", "--lengths", "l"], "--lengths goes with --dataset"),
+        (["extract", "--config", "CONFIG", "--shard", "2"], "raypipe: --shard: '2' is no shard; write it as 2/8"),
+        (["extract", "--config", "CONFIG", "--shard", "0/2"], "--shard: there is no shard 0/2: of 2, the first is 1"),
+        (["train", "--config", "CONFIG", "--shard", "1/2"], "unrecognized arguments: --shard 1/2"),
+        (["status", "nothing"], "raypipe: nothing is not the output folder of a run: it has no run.json\n"),
         (["evaluate", "--scores", "s.npy", "--labels", "l.npz"], "raypipe: s.npy: no such file\n"),
         (["demo", "--output", "CONFIG"], "the demo needs a folder it can write to\n"),
         (["demo", "--seed", "-1"], "raypipe: demo: seed: -1 must be greater than or equal to 0\n"),
@@ -131,6 +138,23 @@ def test_a_command_is_a_step(capsys, config, steps, name):
     ((step, found, retry_dead),) = steps.made
     assert (step, found.seed, found.score.model, retry_dead) == (name, 3, "knn", False)
     assert capsys.readouterr().out == f"did {name}\n"
+
+
+def test_a_shard_is_a_share_of_the_extraction(config, steps):
+    assert main(["extract", "--config", config]) == 0
+    assert steps.shard == WHOLE
+    assert main(["extract", "--config", config, "--shard", "2/8"]) == 0
+    assert steps.shard == Shard(2, 8)
+
+
+@pytest.mark.parametrize("call", [["run"], ["run", "--retry-dead"]])
+def test_only_features_are_made_of_a_shard(capsys, config, call):
+    assert main([*call, "--config", config, "--shard", "2/8"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "raypipe: --shard 2/8: run works on the features of all shards. Do `raypipe extract --shard` for each, and "
+        "`raypipe run` without --shard when all are done (raypipe status /out)"
+    )
 
 
 @pytest.mark.parametrize("name", ["run", "extract"])

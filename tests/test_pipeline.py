@@ -6,9 +6,12 @@ import shutil
 import pytest
 
 from raypipe import pipeline
+from raypipe.drivers import read_drivers
 from raypipe.errors import UserError
 from raypipe.features import read_features, read_segment
+from raypipe.ops.shards import Shard
 from raypipe.pipeline import extract
+from raypipe.status import status_of
 from raypipe.storage import RunFolder
 from tests.faults import DieOn
 from tests.small_data import contents, make_config, write_bad_data, write_data
@@ -65,6 +68,40 @@ def test_a_second_start_does_only_what_is_missing(undisturbed, data, tmp_path):
     assert (result.num_done_before, result.processed_frames) == (5, 86)
     assert contents(output) == contents(undisturbed[0])
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_shards_together_are_the_whole(undisturbed, data, tmp_path):
+    config, folder = make_config(data, tmp_path, ray={"actors": 2}), RunFolder(str(tmp_path))
+    first = extract(config, shard=Shard(1, 2))
+    assert (first.num_segments, first.num_left, first.dead) == (3, 3, [])
+    # By falling length: test/a 1, 2 and 0, train/a 1 and 0, train/b 0.
+    assert list(contents(tmp_path)) == ["test/a/00000.parquet", "test/a/00001.parquet", "train/a/00000.parquet"]
+    status = status_of(folder, config)
+    assert (status.amounts.done.segments, status.amounts.left.segments) == (3, 3)
+    # Who comes again finds its own share done, whatever the others did.
+    again = extract(config, shard=Shard(1, 2))
+    assert (again.num_done_before, again.processed_frames, len(read_drivers(folder))) == (3, 0, 1)
+    second = extract(config, shard=Shard(2, 2))
+    assert (second.num_segments, second.num_done_before, second.num_left) == (3, 0, 0)
+    assert first.num_frames + second.num_frames == 450
+    assert contents(tmp_path) == contents(undisturbed[0])
+    assert [driver.shard for driver in read_drivers(folder)] == ["1/2", "2/2"]
+    assert {driver.state for driver in read_drivers(folder)} == {"done"}
+
+
+def test_what_a_driver_tells_of_its_stages(undisturbed):
+    output, _ = undisturbed
+    (driver,) = read_drivers(RunFolder(str(output)))
+    assert driver.progress["frames_done"] == 450
+    assert driver.progress["object_store_bytes"] is not None
+    stages = driver.progress["stages"]
+    assert list(stages) == ["decode", "motion", "detect", "pool", "commit"]
+    for row in stages.values():
+        assert row["frames"] == 450
+        assert 0 < row["busy"] <= 1
+        assert row["frames_per_second"] > 0
+    (log,) = (output / "log" / driver.session).iterdir()
+    assert json.loads(log.read_text().splitlines()[-1]) == vars(driver)
 
 
 def test_features_of_another_config_are_refused_before_any_work(undisturbed, data):
