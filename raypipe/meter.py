@@ -22,6 +22,7 @@ class _Sample:
     stage_seconds: Mapping[str, float]
     stage_frames: Mapping[str, int]
     actor_seconds: tuple[float, ...]
+    watched_seconds: float
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Meter:
         self._actors: list[int] = []
         self._actor_seconds: list[float] = []
         self._watched_at: float | None = None
+        self._watched_seconds = 0.0
         self._last_at: float | None = None
         self._samples: deque[_Sample] = deque()
         self._lock = threading.Lock()
@@ -76,6 +78,7 @@ class Meter:
         with self._lock:
             now = time.monotonic()
             if self._watched_at is not None:
+                self._watched_seconds += now - self._watched_at
                 for pool, running in enumerate(self._actors):
                     self._actor_seconds[pool] += running * (now - self._watched_at)
             self._watched_at = now
@@ -85,8 +88,8 @@ class Meter:
     def _sample(self, now: float) -> None:
         if self._samples and now - self._samples[-1].at < SAMPLE_SECONDS:
             return
-        sample = _Sample(now, self.frames_done, dict(self._seconds), dict(self._frames), tuple(self._actor_seconds))
-        self._samples.append(sample)
+        counts = (self.frames_done, dict(self._seconds), dict(self._frames), tuple(self._actor_seconds))
+        self._samples.append(_Sample(now, *counts, self._watched_seconds))
         while len(self._samples) > 1 and now - self._samples[1].at > WINDOW_SECONDS:
             self._samples.popleft()
 
@@ -135,11 +138,13 @@ class Meter:
         seconds = self._seconds[stage] - (first.stage_seconds.get(stage, 0.0) if first else 0.0)
         frames = self._frames[stage] - (first.stage_frames.get(stage, 0) if first else 0)
         actor_seconds = self._actor_seconds[pool] - (first.actor_seconds[pool] if first else 0.0)
-        actors = self._actors[pool]
+        watched = self._watched_seconds - (first.watched_seconds if first else 0.0)
+        # On average, since they end one by one when there is nothing left for them.
+        actors = actor_seconds / watched if watched else 0.0
         return {
             "seconds": self._seconds[stage],
             "frames": self._frames[stage],
-            "actors": actors,
+            "actors": self._actors[pool],
             "frames_per_second": frames / seconds * actors if seconds and actors else None,
             "busy": min(1.0, seconds / actor_seconds) if actor_seconds else None,
             "queue": self._queues[pool] if is_first else 0,

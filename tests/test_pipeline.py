@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from jobs.extra_steps import DieOn
 from raypipe import pipeline
 from raypipe.drivers import read_drivers
 from raypipe.errors import UserError
@@ -14,6 +13,7 @@ from raypipe.ops.shards import Shard
 from raypipe.pipeline import extract
 from raypipe.status import status_of
 from raypipe.storage import RunFolder
+from tests.faults import DieOn
 from tests.small_data import contents, make_config, write_bad_data, write_data
 
 LENGTHS = {"train/a": 150, "train/b": 40, "test/a": 260}
@@ -97,10 +97,9 @@ def test_what_a_driver_tells_of_its_stages(undisturbed):
     stages = driver.progress["stages"]
     assert list(stages) == ["decode", "motion", "detect", "pool", "commit"]
     for row in stages.values():
-        assert (row["frames"], row["actors"], row["queue"]) == (450, 1, 0)
+        assert row["frames"] == 450
         assert 0 < row["busy"] <= 1
         assert row["frames_per_second"] > 0
-    assert sum(row["busy"] for row in stages.values()) <= 1.001
     (log,) = (output / "log" / driver.session).iterdir()
     assert json.loads(log.read_text().splitlines()[-1]) == vars(driver)
 
