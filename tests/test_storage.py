@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import time
@@ -55,15 +56,24 @@ def test_commit_replaces_the_whole_file_and_leaves_nothing_else(folder):
     assert folder.filesystem.find(folder.path()) == [path]
 
 
-def test_a_failed_commit_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (errno.ENOSPC, UserError, r"no space is left on its disk \(full\)\. What is committed stays"),
+        (errno.EDQUOT, UserError, r"no space is left on its disk \(full\)"),
+        # A broken disk is nobody's mistake.
+        (errno.EIO, OSError, "full"),
+    ],
+)
+def test_a_failed_commit_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch, code, kind, words):
     folder = RunFolder(str(tmp_path))
     folder.commit(folder.path("a"), b"old")
 
     def fail(_):
-        raise OSError(28, "No space left on device")
+        raise OSError(code, "full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(kind, match=words):
         folder.commit(folder.path("a"), b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert list((tmp_path / "tmp").iterdir()) == []
