@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from jobs.extra_steps import DieOn
 from raypipe import pipeline
 from raypipe.drivers import read_drivers
 from raypipe.errors import UserError
@@ -13,7 +14,6 @@ from raypipe.ops.shards import Shard
 from raypipe.pipeline import extract
 from raypipe.status import status_of
 from raypipe.storage import RunFolder
-from tests.faults import DieOn
 from tests.small_data import contents, make_config, write_bad_data, write_data
 
 LENGTHS = {"train/a": 150, "train/b": 40, "test/a": 260}
