@@ -1,7 +1,6 @@
 """Put trained small models into the package: their folders, with a card each that names no folder of this machine.
 
-    python -m jobs.embed_models --yolo weights/world_detector/yolo --blip2 weights/world_itam/blip2 \
-        --smm weights/world_smm/smm
+    python -m jobs.embed_models --yolo weights/world_detector/yolo
 
 How they are trained is in docs/world.md.
 """
@@ -35,7 +34,7 @@ def without_folders(value: Any, root: str) -> Any:
 
 
 def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
-    """Copy the folders of models to `out` and return how many bytes they take.
+    """Copy the folders of models to `out` and return how many bytes all there take.
 
     Cards tell paths below `root` from there. Raises UserError where a folder lacks a file, and where all take more than
     may be shipped.
@@ -46,7 +45,8 @@ def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
             if not (folder / file).is_file():
                 raise UserError(f"--{name}: {folder} has no {file}; expected the result of a training")
         documents[name] = without_folders(json.loads((folder / CARD_FILE).read_text()), str(root.resolve()))
-    total = sum((folders[name] / file).stat().st_size for name in folders for file in FILES[name])
+    kept = {name: out / name for name in FILES if (out / name).is_dir()} | folders
+    total = sum((folder / file).stat().st_size for name, folder in kept.items() for file in FILES[name])
     if total > MAX_BYTES:
         raise UserError(f"the models take {total / 1e6:.1f} MB; {MAX_BYTES / 1e6:.0f} MB may be shipped")
     for name, folder in folders.items():
@@ -62,10 +62,12 @@ def main(argv: list[str] | None = None) -> int:
     """Copy the models; return the exit code."""
     parser = argparse.ArgumentParser(description="Put trained small models into the package.")
     for name in FILES:
-        parser.add_argument(f"--{name}", type=Path, required=True, help="folder of the trained model")
+        parser.add_argument(f"--{name}", type=Path, help="folder of the trained model; one that is there stays")
     arguments = parser.parse_args(argv)
     try:
-        total = embed({name: getattr(arguments, name) for name in FILES}, EMBEDDED, Path.cwd())
+        total = embed(
+            {name: getattr(arguments, name) for name in FILES if getattr(arguments, name)}, EMBEDDED, Path.cwd()
+        )
     except UserError as error:
         print(f"embed_models: {error}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
-"""Measures the shipped models, and the whole method with them, on worlds that nobody has seen.
+"""Measures small models, and the whole method with them, on worlds that nobody has seen.
 
-    python -m jobs.evaluate_world --seeds 901,902,903 --json figures.json
-    python -m jobs.evaluate_world --seeds 901 --models models-work          yolo/, blip2/ and smm/ of a folder instead
+    python -m jobs.evaluate_world --seeds 901,902,903 --models DIR --json figures.json      yolo/, blip2/, smm/ of DIR
 
 A seed is a world of its own: train and test clips as those of the demo, and clips of people who go away from the
 camera. Each is extracted once, by the ordinary pipeline, with all the features that any model is given. Printed are
@@ -33,15 +32,16 @@ from jobs.world_figures import FarShares, Share, Told, average_precisions, capti
 from raypipe.catalog import Catalogue
 from raypipe.config import RunConfig, parse_config
 from raypipe.demo import Demo, demo_config, draw
-from raypipe.embedded import BLIP2, SMM, YOLO
 from raypipe.errors import UserError
 from raypipe.experiment import Experiment
 from raypipe.features import read_features
+from raypipe.model_folders import models_of
 from raypipe.models.yolo import YoloDetector
 from raypipe.ops.boxes import Detections
 from raypipe.pictures import read_frames
 from raypipe.pipeline import require_features
 from raypipe.results import write_json
+from raypipe.stages.detect import require_weights
 from raypipe.storage import RunFolder
 from raypipe.versions import versions
 from raypipe.workflow import evaluate_step, extract_step, score_step, train_step
@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=_seeds, default=[901, 902, 903], help="(default: 901,902,903)")
     parser.add_argument("--out", type=Path, default=Path("runs/worlds"), help="(default: %(default)s)")
-    parser.add_argument("--models", type=Path, metavar="DIR", help="a folder of yolo/, blip2/ and smm/")
+    parser.add_argument("--models", type=Path, metavar="DIR", required=True, help="a folder of yolo/, blip2/ and smm/")
     parser.add_argument("--train-clips", type=int, default=Demo().num_train, help="(default: %(default)s)")
     parser.add_argument("--test-clips", type=int, default=Demo().num_test, help="(default: %(default)s)")
     parser.add_argument("--frames", type=int, default=Demo().num_frames, help="of these clips (default: %(default)s)")
@@ -99,9 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one world."""
     started = time.monotonic()
-    models = {"yolo": YOLO, "blip2": BLIP2, "smm": SMM}
-    if arguments.models:
-        models = {name: str(arguments.models / name) for name in models}
+    models = {name: str(arguments.models / name) for name in ("yolo", "blip2", "smm")}
     out = arguments.out / f"seed-{seed}"
     world = FolderPlan(WorldConfig(seed=seed, num_frames=arguments.frames), arguments.train_clips, arguments.test_clips)
     shrinking = FolderPlan(
@@ -135,6 +133,9 @@ def _extract(plan: FolderPlan, out: Path, seed: int, models: dict[str, str]) -> 
     document["evaluate"] = {"bootstrap_samples": 0}
     document["tracking"] = {"enabled": False}
     config = parse_config(document, "evaluate_world")
+    # Before minutes of drawing.
+    require_weights(config.detector)
+    models_of(config)
     open_folder(out / "data", plan)
     draw(out / "data", plan, config.ray, print)
     for line in extract_step(config, Experiment()):

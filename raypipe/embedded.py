@@ -1,4 +1,4 @@
-"""The small models that are shipped with raypipe, and how a config names them: `raypipe:models/blip2`.
+"""The small models that are shipped with raypipe, and how a config names them: `raypipe:models/yolo`.
 
 They know the rendered world (docs/world.md) and nothing else.
 """
@@ -9,8 +9,8 @@ from raypipe.errors import UserError
 
 PREFIX = "raypipe:"
 MODELS_FOLDER = Path(__file__).parent / "assets" / "models"
-# Each is a folder as its maker writes it: `raypipe weights convert --yolo`, jobs/train_itam.py, jobs/train_smm.py.
-YOLO, BLIP2, SMM = (f"{PREFIX}models/{name}" for name in ("yolo", "blip2", "smm"))
+# Each is a folder as its maker writes it: of the detector, jobs/train_detector.py.
+YOLO = f"{PREFIX}models/yolo"
 
 
 def is_embedded(path: str) -> bool:
@@ -19,7 +19,7 @@ def is_embedded(path: str) -> bool:
 
 
 def embedded_folder(path: str) -> Path:
-    """Return the folder of a shipped model, as of `raypipe:models/blip2`.
+    """Return the folder of a shipped model, as of `raypipe:models/yolo`.
 
     Raises UserError where this installation has no such model.
     """

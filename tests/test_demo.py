@@ -37,15 +37,18 @@ def test_the_demo_watches_with_all_stages():
     assert (config.seed, config.tracking.enabled) == (5, True)
 
 
+def test_without_a_blip2_the_demo_goes_by_motion_alone():
+    config = parse_config(demo_config(Path("/data"), Path("/run"), 5, {"yolo": "/m/yolo"}), "demo")
+    assert (config.features.columns, config.weights.blip2, config.weights.smm) == (("motion",), None, None)
+
+
 def test_without_shipped_models_nothing_is_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "MODELS_FOLDER", tmp_path / "none")
     with pytest.raises(UserError) as caught:
         run_demo(tmp_path / "out", 0, print)
-    lines = str(caught.value).splitlines()
-    assert [line.partition(" this installation of raypipe (")[0] for line in lines] == [
-        "demo: weights.blip2: raypipe:models/blip2:",
-        "demo: weights.smm: raypipe:models/smm:",
-    ]
+    assert str(caught.value).startswith(
+        "demo: detector.yolo.weights: raypipe:models/yolo: this installation of raypipe ("
+    )
     assert not (tmp_path / "out").exists()
 
 

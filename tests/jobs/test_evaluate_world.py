@@ -39,13 +39,14 @@ def test_the_table_has_means_spreads_and_verdicts():
     assert lines["seconds"].split()[1:] == ["321", "321", "321", "0.000"]
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "x"], ["--models", "nowhere", "--seeds", "1"]])
+@pytest.mark.parametrize("arguments", [["--seeds", "x", "--models", "m"], ["--models", "nowhere", "--seeds", "1"]])
 def test_mistakes_are_told(arguments, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         raise SystemExit(main(arguments))
     assert stop.value.code == 2
     assert ("invalid _seeds value: 'x'" if "x" in arguments else "nowhere/yolo") in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
