@@ -6,7 +6,7 @@ python -m jobs.bench_scale --quick                         next to nothing, to s
 
 The simulated cluster is Ray's own (`ray.cluster_utils.Cluster`): real Ray processes on one machine, with GPUs that are
 but names, eight to a node. Every segment takes the path of a real extraction (`pools.plan_pools`,
-`pipeline.map_rows`, `pipeline.RunSteps` with its attempts, one committed file), only that decoders and models sleep for
+`pipeline.map_rows`, `run_steps.RunSteps`, attempts, one committed file), only that decoders and models sleep for
 as long as they would take. Segments are cut by `ops.segments` from videos like UCF-Crime's: 1,900 of them, 128 h, 13.8
 million frames of 320x240 at 30 frames/s, of log-normal lengths. Each run draws as many of these segments as keep its
 GPUs busy for `--seconds`, so that work grows with the GPUs.

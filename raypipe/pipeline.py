@@ -10,7 +10,6 @@ leave its memory; `staged` gives every step a pool of its own. The steps, and so
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,14 +30,15 @@ from raypipe.catalog import (
 from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
-from raypipe.errors import DataError, UserError
+from raypipe.errors import UserError
 from raypipe.experiment import MetricLogger
 from raypipe.meter import Meter
 from raypipe.model_folders import models_of
 from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.progress import progress
-from raypipe.ray_metrics import StageMetrics, watching
+from raypipe.ray_metrics import watching
+from raypipe.run_steps import RunSteps, letter_of_deaths
 from raypipe.sharing import meet_others, showing, take_stock
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
@@ -93,87 +93,6 @@ def gpu_steps_of(config: RunConfig) -> tuple[str, ...]:
     detects = config.detector.kind in ("yolo", "vlm")
     encodes = config.encode.device != "cpu"
     return (*(("detect",) if detects else ()), *(("encode", "caption") if encodes else ()))
-
-
-class RunSteps:
-    """Run consecutive steps on a row, keep each one's time, and turn a data error into a dead letter.
-
-    This is the one place where data errors are caught. A row that is dead passes through the steps that are left.
-    """
-
-    def __init__(
-        self,
-        steps: Sequence[tuple[str, type, tuple[Any, ...]]],
-        folder: RunFolder,
-        session: str,
-        max_attempts: int,
-        group: int,
-    ) -> None:
-        self.steps = [(name, step(*arguments)) for name, step, arguments in steps]
-        self.folder = folder
-        # Counted in each pool, because Ray repeats a row only in the pool whose process died.
-        self.session = f"{session}/{group}"
-        self.max_attempts = max_attempts
-        self.metrics = StageMetrics(session)
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row after the steps, `seconds_<step>` added; or what is left of a dead or refused row.
-
-        Ray would wrap what is raised here in its own exceptions, so a user's mistake (a full disk) goes as a row.
-        """
-        if row.get("is_dead") or row.get("refusal"):
-            return row
-        try:
-            return self._do(row)
-        except UserError as error:
-            return _left_of(row) | {"refusal": str(error)}
-
-    def _do(self, row: dict[str, Any]) -> dict[str, Any]:
-        place = (row["video_id"], row["segment_index"])
-        if self.folder.begin_attempt(self.session, *place) > self.max_attempts:
-            stage = "-".join(name for name, _ in self.steps)
-            return self._bury(row, _letter_of_deaths(self.folder, self.session, place, stage, self.max_attempts))
-        for name, step in self.steps:
-            self.metrics.begin(name)
-            started = time.perf_counter()
-            seconds = {key: value for key, value in row.items() if key.startswith("seconds_")}
-            try:
-                with self._watched(step, place):
-                    row = step(row)
-            except DataError as error:
-                return self._bury(row, DeadLetter(*place, name, type(error).__name__, str(error)))
-            row = seconds | row | {f"seconds_{name}": time.perf_counter() - started}
-            self.metrics.end(name, row["stop_frame"] - row["start_frame"], row[f"seconds_{name}"])
-        return row
-
-    def _watched(self, step: Any, place: tuple[str, int]) -> AbstractContextManager[None]:
-        """Return what ends this process where the step hangs, if it is one that may."""
-        timeout_seconds = getattr(step, "timeout_seconds", None)
-        if timeout_seconds is None:
-            return nullcontext()
-        return ending_hangs(timeout_seconds, partial(self.folder.note_hang, self.session, *place))
-
-    def _bury(self, row: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
-        self.metrics.bury(letter.stage)
-        self.folder.commit_dead(letter)
-        return _left_of(row) | {"is_dead": True}
-
-
-def _left_of(row: dict[str, Any]) -> dict[str, Any]:
-    left = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
-    return left | {"num_frames": 0, "num_objects": 0}
-
-
-def _letter_of_deaths(
-    folder: RunFolder, session: str, place: tuple[str, int], stage: str, max_attempts: int
-) -> DeadLetter:
-    """Return the dead letter of what killed its process every time; that of one that hung says so."""
-    hang = folder.read_hang(session, *place)
-    if hang is not None:
-        message = f"{hang} (decode.timeout_seconds), and its process was ended; {max_attempts} attempts"
-        return DeadLetter(*place, stage, "hung", message, max_attempts)
-    message = f"its process died {max_attempts} times; the segment may exhaust memory or crash a codec"
-    return DeadLetter(*place, stage, "crashed", message, max_attempts)
 
 
 @dataclass
@@ -264,7 +183,7 @@ def _probed(reference: Any, video: Video, folder: RunFolder, session: str) -> En
         entry: Entry = ray.get(reference)
     except ray.exceptions.WorkerCrashedError:
         place = (video.video_id, 0)
-        return Entry(video, None, _letter_of_deaths(folder, session, place, "probe", PROBE_ATTEMPTS))
+        return Entry(video, None, letter_of_deaths(folder, session, place, "probe", PROBE_ATTEMPTS))
     return entry
 
 

@@ -21,8 +21,9 @@ from raypipe.config import RunConfig
 from raypipe.errors import UserError
 from raypipe.ops.segments import decoded_size
 from raypipe.ops.sizing import Estimate, PoolLoad, Resources, Work, estimate, parse_cluster
-from raypipe.pipeline import PLAN_NAME, RunSteps, build_catalogue, gpu_steps_of, steps_of
+from raypipe.pipeline import PLAN_NAME, build_catalogue, gpu_steps_of, steps_of
 from raypipe.pools import TASKS_IN_FLIGHT, Pool, plan_pools
+from raypipe.run_steps import RunSteps
 from raypipe.storage import RunFolder
 
 SAMPLED_SEGMENTS = 3

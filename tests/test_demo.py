@@ -46,9 +46,7 @@ def test_without_shipped_models_nothing_is_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(embedded, "MODELS_FOLDER", tmp_path / "none")
     with pytest.raises(UserError) as caught:
         run_demo(tmp_path / "out", 0, print)
-    assert str(caught.value).startswith(
-        "demo: detector.yolo.weights: raypipe:models/yolo: this installation of raypipe ("
-    )
+    assert str(caught.value).startswith("raypipe:models/yolo: this installation of raypipe (")
     assert not (tmp_path / "out").exists()
 
 

@@ -56,6 +56,7 @@ LAYERS = [
         "ray_metrics",
         "sharing",
         "pipeline",
+        "run_steps",
         "train",
         "train_group",
         "train_worker",

@@ -13,7 +13,7 @@ from raypipe.catalog import list_videos, plan_video, probe
 from raypipe.cli import main
 from raypipe.datasets.folder import read_folder
 from raypipe.errors import CorruptVideoError, UserError
-from raypipe.pipeline import RunSteps
+from raypipe.run_steps import RunSteps
 from raypipe.stages.decode import DecodeConfig, DecodeFrames
 from raypipe.storage import DeadLetter, RunFolder, open_run
 from raypipe.video.probe import probe_video

@@ -13,8 +13,9 @@ from raypipe.catalog import list_videos, probe, write_catalogue
 from raypipe.drivers import read_drivers
 from raypipe.errors import CorruptVideoError
 from raypipe.ops.shards import WHOLE, Shard
-from raypipe.pipeline import RunSteps, extract, steps_of
+from raypipe.pipeline import extract, steps_of
 from raypipe.pools import Pool
+from raypipe.run_steps import RunSteps
 from raypipe.storage import RunFolder
 from raypipe.timings import read_timings
 from tests.small_data import contents, make_config, write_data
