@@ -126,10 +126,17 @@ def draw(root: Path, plan: FolderPlan, config: "RayConfig", say: Callable[[str],
         remote = ray.remote(_draw_clip).options(num_cpus=1, max_retries=2)
         pending = {remote.remote(root.absolute(), plan, *place) for place in places}
         with progress("draw", len(places) * plan.config.num_frames) as advance:
-            while pending:
-                ready, left = ray.wait(list(pending), num_returns=1)
-                pending = set(left)
-                advance(_drawn(ready[0]))
+            try:
+                while pending:
+                    ready, left = ray.wait(list(pending), num_returns=1)
+                    pending = set(left)
+                    advance(_drawn(ready[0]))
+            except UserError:
+                # On a cluster that goes on they would draw what the next start draws.
+                for reference in pending:
+                    ray.cancel(reference)
+                ray.wait(list(pending), num_returns=len(pending), fetch_local=False)
+                raise
     finish_folder(root, plan)
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raypipe.ablation import Ablation
 from raypipe.config import load_config, parse_config
 from raypipe.config_file import absolute, digest
 from raypipe.errors import UserError
 from raypipe.label_vqa import load_label_config
 from raypipe.ops.sizing import Resources
+from raypipe.train_detector import load_detector_config
 from raypipe.train_itam import load_itam_config
 from raypipe.train_smm import load_smm_config
 
@@ -223,12 +225,17 @@ LOADERS = {
     "train_itam.yaml": load_itam_config,
     "train_smm.yaml": load_smm_config,
     "label_vqa.yaml": load_label_config,
+    "world/itam.yaml": load_itam_config,
+    "world/smm.yaml": load_smm_config,
+    "world/detector.yaml": load_detector_config,
+    "demo_ablation.yaml": lambda path: Ablation.model_validate(yaml.safe_load(path.read_text())),
 }
+RECIPES = sorted(str(path.relative_to(JOBS)) for folder in (JOBS, JOBS / "world") for path in folder.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", sorted(JOBS.glob("*.yaml")), ids=lambda path: path.name)
-def test_recipes_are_valid(path):
-    LOADERS.get(path.name, load_config)(path)
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_valid(name):
+    LOADERS.get(name, load_config)(JOBS / name)
 
 
 @pytest.mark.parametrize(

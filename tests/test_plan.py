@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from raypipe import cli, pipeline
+from raypipe import catalog, cli, pipeline
 from raypipe.errors import UserError
 from raypipe.ops.sizing import Resources, Work
 from raypipe.plan import Costs, make_plan, plan_document, plan_lines, read_costs, sample_rows
@@ -119,7 +119,7 @@ def test_gpu_steps_measured_on_a_cpu_are_pointed_out(data, tmp_path, monkeypatch
 def planned(data, output):
     config = make_config(data, output)
     catalogue = pipeline.build_catalogue(config, RunFolder(config.output))
-    return [segment.row() for entry in catalogue.entries for segment in pipeline.plan_video(config, entry)]
+    return [segment.row() for entry in catalogue.entries for segment in catalog.plan_video(config, entry)]
 
 
 def test_segments_are_measured_by_the_real_steps(data, tmp_path, capsys):

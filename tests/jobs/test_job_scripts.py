@@ -27,7 +27,8 @@ def config_file(tmp_path):
 def test_a_script_does_its_step_with_the_overridden_config(monkeypatch, config_file, step, num_dead, code):
     done = []
 
-    def run_step(name, config, say, *, retry_dead):
+    def run_step(name, config, say, *, retry_dead, shard):
+        assert shard.is_whole
         done.append((name, config.score.model, config.seed, retry_dead))
         return num_dead
 
