@@ -25,7 +25,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP)  ## a small drawn world through the whole method, and a report of what was found
+demo: $(STAMP)  ## a small drawn world through a whole run, and a report of what was found
 	$(BIN)/raypipe demo
 
 test: $(STAMP)  ## the tests, without those marked slow

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+# Records figures at a step.
+LogMetrics = Callable[[Mapping[str, float | None], int], None]
+
 SEND_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
@@ -13,7 +16,7 @@ POLL_SECONDS = 0.2
 class BackgroundMetrics:
     """Sends figures once a minute, the first at once; those that come while the server is busy are left out."""
 
-    def __init__(self, log: Callable[[Mapping[str, float | None], int], None]) -> None:
+    def __init__(self, log: LogMetrics) -> None:
         self._log = log
         self._waiting: queue.Queue[tuple[Mapping[str, float | None], int]] = queue.Queue(maxsize=1)
         self._sent_at: float | None = None

@@ -3,13 +3,14 @@
 import argparse
 import logging
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raypipe import __version__
-from raypipe.credentials import HidingFormatter, print_traceback, without_credentials
+from raypipe.credentials import HidingFormatter, print_traceback, print_traceback_of_thread, without_credentials
 from raypipe.datasets_cli import add_datasets_parser, run_datasets
 from raypipe.errors import UserError
 from raypipe.evaluate_cli import add_evaluate_options, evaluate_scores, is_of_scores
@@ -213,6 +214,7 @@ def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
     handler.setFormatter(HidingFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if is_debugging else logging.WARNING, handlers=[handler])
     sys.excepthook = print_traceback
+    threading.excepthook = print_traceback_of_thread
     try:
         return work()
     except UserError as error:

@@ -3,12 +3,13 @@
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-# What stands before the @ of an address; a slash in a password must be written %2F there.
+# What stands before the @ of an address; a slash, a quote or a space in a password must be written as %2F, %27, %20.
 _USER = re.compile(r"//[^/@\s'\"]+@")
 # A value whose name, in a query or a connection string, says that it is secret.
 _SECRET = re.compile(
@@ -52,3 +53,8 @@ def print_traceback(kind: type[BaseException], error: BaseException, trace: Trac
     """Print the traceback of what nobody caught, without credentials; for `sys.excepthook`."""
     lines = traceback.format_exception(kind, error, trace)
     sys.stderr.write(without_credentials("".join(lines)))
+
+
+def print_traceback_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Print, without credentials, the traceback by which a thread ended; for `threading.excepthook`."""
+    print_traceback(ended.exc_type, ended.exc_value or ended.exc_type(), ended.exc_traceback)

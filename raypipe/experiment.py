@@ -15,6 +15,7 @@ import shutil
 import socket
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -160,6 +161,7 @@ class Recorder:
     def __init__(self, client: Any) -> None:
         self.client = client
         self.lost: str | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Return what the client's method returns, None where the server is lost."""
@@ -173,8 +175,13 @@ class Recorder:
         except (MlflowException, RequestException) as error:
             if getattr(error, "error_code", SERVER_ERRORS[0]) not in SERVER_ERRORS:
                 raise
-            self.lost = _first_line(error)[:MAX_REASON_LENGTH]
-            logger.warning("MLflow does not answer any more, the rest of the run is not recorded: %s", self.lost)
+            # Figures of a run under way come from a thread of their own, which may find it out at the same time.
+            with self._lock:
+                if self.lost is None:
+                    self.lost = _first_line(error)[:MAX_REASON_LENGTH]
+                    logger.warning(
+                        "MLflow does not answer any more, the rest of the run is not recorded: %s", self.lost
+                    )
             return None
 
 

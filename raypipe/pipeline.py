@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 
+from raypipe.background_metrics import LogMetrics
 from raypipe.catalog import (
     Catalogue,
     Entry,
@@ -31,7 +32,6 @@ from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.errors import UserError
-from raypipe.experiment import MetricLogger
 from raypipe.meter import Meter
 from raypipe.model_folders import models_of
 from raypipe.ops.shards import WHOLE, Shard
@@ -181,7 +181,7 @@ def _probe(video: Video, frames_fps: float, timeout_seconds: float, folder: RunF
 def _probed(reference: Any, video: Video, folder: RunFolder, session: str) -> Entry:
     try:
         entry: Entry = ray.get(reference)
-    except ray.exceptions.WorkerCrashedError:
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
         place = (video.video_id, 0)
         return Entry(video, None, letter_of_deaths(folder, session, place, "probe", PROBE_ATTEMPTS))
     return entry
@@ -192,7 +192,7 @@ def extract(
     *,
     retry_dead: bool = False,
     shard: Shard = WHOLE,
-    log_metrics: MetricLogger | None = None,
+    log_metrics: LogMetrics | None = None,
 ) -> ExtractResult:
     """Compute the features of all segments of a shard that the run folder lacks; safe to kill and to start again.
 

@@ -202,6 +202,8 @@ def run_sample(config: RunConfig, rows: Sequence[dict[str, Any]], on_gpu: bool) 
             for name, step in steps:
                 row = step(row)
                 sizes[name] = sum(value.nbytes for value in row.values() if isinstance(value, np.ndarray))
+            if row.get("refusal"):
+                raise UserError(row["refusal"])
             if row.get("is_dead"):
                 failure = failure or folder.read_dead()[0].message
             elif number:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from raypipe.background_metrics import BackgroundMetrics
+from raypipe.background_metrics import BackgroundMetrics, LogMetrics
 from raypipe.catalog import Share
 from raypipe.drivers import Heartbeat, living_sessions, read_drivers
-from raypipe.experiment import MetricLogger
 from raypipe.meter import Meter, system_metrics
 from raypipe.ops.shards import Shard
 from raypipe.ray_metrics import DriverMetrics
@@ -34,7 +33,7 @@ def meet_others(folder: RunFolder, shard: Shard) -> None:
 
 @contextmanager
 def showing(
-    folder: RunFolder, session: str, shard: Shard, meter: Meter, log_metrics: MetricLogger | None
+    folder: RunFolder, session: str, shard: Shard, meter: Meter, log_metrics: LogMetrics | None
 ) -> Iterator[None]:
     """Show what the meter says, for as long as the block runs: in the run folder, to Prometheus and to MLflow."""
     sender = BackgroundMetrics(log_metrics) if log_metrics else None

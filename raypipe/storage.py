@@ -14,6 +14,7 @@ video and the segment only, and the same input gives the same bytes: repeating a
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ import fsspec
 
 from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 24 * 3600.0
 
@@ -309,9 +312,12 @@ class RunFolder:
         return self.path("attempts", session, escape(video_id), f"{segment_index:05d}.hung")
 
     def end_session(self, session: str) -> None:
-        """Remove what a driver's session leaves behind."""
-        if self.exists("attempts", session):
-            self.filesystem.rm(self.path("attempts", session), recursive=True)
+        """Remove what a driver's session leaves behind; what somebody is still writing is left to `sweep`."""
+        try:
+            if self.exists("attempts", session):
+                self.filesystem.rm(self.path("attempts", session), recursive=True)
+        except store_errors() as error:
+            logger.info("%s: attempts/%s is not removed yet (%s)", self.root, session, error)
 
     def sweep(self, living: Collection[str] = ()) -> None:
         """Remove what sessions that were killed more than a day ago left behind; those that live are named.
@@ -436,7 +442,8 @@ def open_run(
             "catalogue_hash": catalogue_hash,
             "versions": dict(versions),
             "feature_keys": dict(feature_keys),
-            "config": hide_credentials(config),
+            # Of paths and URIs, those with credentials are refused before; the config must be read back as it is.
+            "config": dict(config) | {"tracking": hide_credentials(config.get("tracking"))},
             "models": known if models is None else dict(models),
         },
     )

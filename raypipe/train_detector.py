@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raypipe.config_file import absolute, digest, local_folder, read_document, validate
+from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
 from raypipe.storage import RunFolder
@@ -126,7 +127,8 @@ def plan_detector(config: DetectorConfig) -> DetectorPlan:
             raise UserError(f"data: {config.data}: {part} has no pictures in {folder}")
         num_pictures[part], num_boxes[part] = len(pictures), 0
         for picture in pictures:
-            label = Path(str(picture.parent).replace("images", "labels")) / f"{picture.stem}.txt"
+            # The last folder called images, as Ultralytics has it.
+            label = Path("/labels/".join(f"{picture.parent}/".rsplit("/images/", 1))) / f"{picture.stem}.txt"
             text = label.read_text(encoding="utf-8") if label.exists() else ""
             num_boxes[part] += len(text.splitlines())
             content.update(f"{part}/{picture.name}\0{picture.stat().st_size}\0{text}\0".encode())
@@ -220,9 +222,9 @@ def train_detector(
         "steps": config.train.epochs * -(-plan.num_pictures["train"] // config.train.batch_size),
         "metrics": metrics,
         "seconds_of_last_start": round(time.monotonic() - started),
-        "config": config.model_dump(),
+        "config": hide_credentials(config.model_dump()),
         "versions": versions(),
-        "command": shlex.join(sys.argv),
+        "command": without_credentials(shlex.join(sys.argv)),
     }
     folder.commit_json(f"{OUTPUT_FOLDER}/{CARD_FILE}", card)
     return card, True

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from raypipe.config import RayConfig
 from raypipe.config_file import absolute, digest, local_folder, read_document, validate
+from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.errors import UserError
 from raypipe.experiment import TrackingConfig
@@ -232,7 +233,7 @@ def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[di
     connect(config.ray)
     checkpoint = run_training(
         train_loop,
-        {"config": config.model_dump(), "sizes": asdict(plan.sizes), "vocab": plan.vocab},
+        {"config": hide_credentials(config.model_dump()), "sizes": asdict(plan.sizes), "vocab": plan.vocab},
         folder=folder,
         name=plan.training_hash,
         epochs=config.train.epochs,
@@ -256,10 +257,10 @@ def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[di
             "temperature": state["temperature"],
             "metrics": state["history"][-1],
             "history": state["history"],
-            "config": config.model_dump(),
+            "config": hide_credentials(config.model_dump()),
             "sizes": asdict(plan.sizes),
             "versions": versions(),
-            "command": shlex.join(sys.argv),
+            "command": without_credentials(shlex.join(sys.argv)),
         }
         _write_result(folder, start, Path(directory) / TRAINED_FILE, card)
     return card, True

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from raypipe.config import RayConfig
 from raypipe.config_file import absolute, digest, local_folder, read_document, validate
+from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.datasets.vqa_labels import VqaLabels, read_labels
 from raypipe.errors import UserError
@@ -214,7 +215,7 @@ def train_smm(plan: SmmPlan, logger: "MetricLogger | None" = None) -> tuple[dict
     connect(config.ray)
     checkpoint = run_training(
         train_loop,
-        {"config": config.model_dump(), "shape": asdict(plan.shape)},
+        {"config": hide_credentials(config.model_dump()), "shape": asdict(plan.shape)},
         folder=folder,
         name=plan.training_hash,
         epochs=config.train.epochs,
@@ -240,9 +241,9 @@ def train_smm(plan: SmmPlan, logger: "MetricLogger | None" = None) -> tuple[dict
             "steps": state["steps"],
             "metrics": state["history"][-1],
             "history": state["history"],
-            "config": config.model_dump(),
+            "config": hide_credentials(config.model_dump()),
             "versions": versions(),
-            "command": shlex.join(sys.argv),
+            "command": without_credentials(shlex.join(sys.argv)),
         }
         _write_result(folder, plan.shape, Path(directory) / TRAINED_FILE, card)
     return card, True

@@ -47,7 +47,8 @@ def extract_step(
 ) -> list[str]:
     """Compute the features that the run folder lacks; see `pipeline.extract`."""
     folder = RunFolder(config.output)
-    result = extract(config, retry_dead=retry_dead, shard=shard, log_metrics=experiment.metric_logger())
+    log_metrics = experiment.log_metrics if experiment.tracking_uri else None
+    result = extract(config, retry_dead=retry_dead, shard=shard, log_metrics=log_metrics)
     catalogue = result.catalogue
     if result.processed_frames:
         write_timings(folder)

@@ -146,13 +146,14 @@ def test_the_log_is_in_files_of_a_bounded_number_of_lines(folder, monkeypatch):
 
 
 def test_a_heartbeat_that_cannot_be_written_is_told_and_costs_no_work(tmp_path, monkeypatch, caplog):
-    def fail(self, path, content):
+    def fail(self, target, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(RunFolder, "commit", fail)
+    monkeypatch.setattr(RunFolder, "_commit_locally", fail)
     with caplog.at_level(logging.WARNING), Heartbeat(RunFolder(str(tmp_path)), "5-x", Shard(), working_meter()):
         pass
-    assert "heartbeat could not be written ([Errno 28] No space left on device)" in caplog.text
+    assert "heartbeat could not be written (" in caplog.text
+    assert "no space is left on its disk (No space left on device)" in caplog.text
 
 
 def test_drivers_are_read_in_the_order_of_their_starts(folder):

@@ -61,6 +61,7 @@ def test_a_store_that_fails_one_request_in_twenty_loses_and_doubles_nothing(tmp_
         assert table.equals(expected[name]), name
 
 
+@pytest.mark.slow
 def test_a_store_that_answers_too_late_is_asked_again():
     """Half of the answers come after the client has given up waiting, of reads and of commits."""
     code = (
