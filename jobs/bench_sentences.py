@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from raypipe.models.decision import Decision
+from raypipe.models.memory import Batches
 from raypipe.models.questions import Questioner
 from raypipe.models.state_machine import StateMachine, StateMachineShape
-from raypipe.stages.caption import TellSentences
+from raypipe.stages.caption import BATCH_OBJECTS, BATCH_SENTENCES, TellSentences
 from raypipe.stages.spatial_config import SentenceConfig
 
 NUM_OBJECTS = 1024
@@ -55,6 +56,8 @@ def stage_at_paper_sizes() -> TellSentences:
     machine = StateMachine(shape).eval().requires_grad_(False)
     stage.decide = Decision(machine, *torch.randn(2, shape.hidden, generator=torch.Generator().manual_seed(1)))
     stage.blip2 = TextTable(shape)  # type: ignore[assignment]
+    stage.sentence_batches = Batches("caption", "sentences", BATCH_SENTENCES)
+    stage.object_batches = Batches("caption", "objects", BATCH_OBJECTS)
     return stage
 
 
