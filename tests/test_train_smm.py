@@ -332,10 +332,10 @@ def test_images_that_a_store_does_not_give_end_the_training_in_words(data, blip2
 
 
 class SaysWhatItReads:
-    """Stands in for a vision-language model: yes to all that has a square in it, whatever the picture shows."""
+    """Stands in for a vision-language model: yes to all that has something red in it, whatever the picture shows."""
 
     def ask(self, images, questions, max_new_tokens):
-        return ["Yes." if "square" in question else "No." for question in questions]
+        return ["Yes." if "red" in question else "No." for question in questions]
 
     def why_unseeable(self, image):
         return None
