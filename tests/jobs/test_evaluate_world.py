@@ -1,10 +1,7 @@
-import json
-
 import pytest
 
-from jobs.evaluate_world import METHODS, main, rows_of, table
+from jobs.evaluate_world import main, rows_of, table
 from jobs.world_figures import FarShares, Share
-from tests.demo_models import write_models
 
 
 def figures(full):
@@ -47,26 +44,3 @@ def test_mistakes_are_told(arguments, tmp_path, capsys, monkeypatch):
     assert stop.value.code == 2
     assert ("invalid _seeds value: 'x'" if "x" in arguments else "nowhere/yolo") in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_small_world_is_measured(cluster, tmp_path, capsys):
-    """Random models know nothing, but every figure is there, and one extraction serves all methods."""
-    places = write_models(tmp_path / "made")
-    (tmp_path / "models").mkdir()
-    for name, place in places.items():
-        (tmp_path / "models" / name).symlink_to(place)
-    sizes = {"train-clips": 2, "test-clips": 2, "frames": 12, "shrinking-clips": 1, "shrinking-frames": 12}
-    arguments = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
-    arguments += ["--seeds", "5", "--models", str(tmp_path / "models"), "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--json", str(tmp_path / "figures.json")]) == 0
-    text = capsys.readouterr().out
-    assert text.count("features: 4 videos, 48 frames, 4 segments") == 1
-    assert "micro-AUC, full" in text
-    (figures,) = json.loads((tmp_path / "figures.json").read_text())["seeds"].values()
-    assert set(figures["micro_auc"]) == set(METHODS)
-    assert all(0 <= value <= 1 for value in figures["micro_auc"].values())
-    assert 0 <= figures["ap50"]["mean"] <= 1
-    assert list(figures["far"]) == ["test/001_walking"]
-    assert main(arguments) == 0
-    assert "48 frames, 4 segments; 0 frames in" in capsys.readouterr().out
