@@ -138,7 +138,7 @@ class Heartbeat:
             self.folder.commit_json(f"drivers/{self.driver.session}.json", asdict(self.driver))
             if self._num_beats % LOG_BEATS == 0 or state != "working":
                 self._log()
-        except (*store_errors(), UserError) as error:
+        except _commit_errors() as error:
             # Whether the run can go on its segments' own commits decide; the next heartbeat tries again.
             logger.warning("%s: this driver's heartbeat could not be written (%s)", self.folder.root, error)
         self._num_beats += 1
@@ -156,8 +156,13 @@ class Heartbeat:
             self.folder.remove(self.folder.path("drivers", f"{session}.json"))
             if self.folder.exists("log", session):
                 self.folder.filesystem.rm(self.folder.path("log", session), recursive=True)
-        except (*store_errors(), UserError) as error:
+        except _commit_errors() as error:
             logger.warning("%s: drivers/%s.json could not be removed (%s)", self.folder.root, session, error)
+
+
+def _commit_errors() -> tuple[type[Exception], ...]:
+    """Return what a commit raises; a full disk is told as a UserError."""
+    return (*store_errors(), UserError)
 
 
 def _reason(error: BaseException) -> str:
