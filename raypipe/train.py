@@ -58,7 +58,9 @@ class TrainConfig(BaseModel):
     epochs: int = Field(10, ge=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(1024, ge=1, description="objects per step and worker")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the matrix products; weights stay fp32. On a CPU without bf16, fp32 is taken"
+    )
     num_layers: int = Field(7, ge=2)
     hidden_size: int = Field(512, ge=1)
     workers: int = Field(1, ge=1)
@@ -209,6 +211,16 @@ def _fit_density(
     )
 
 
+def train_loop_here(settings: dict[str, Any]) -> None:
+    """Train on one worker as `train_worker.train_loop` does, in the precision that is fast on its machine."""
+    from raypipe.models.precision import products_here
+    from raypipe.train_worker import train_loop
+
+    asked = settings["train"]
+    precision = products_here(asked["precision"], on_gpu=asked["use_gpu"])
+    train_loop(settings | {"train": asked | {"precision": precision}})
+
+
 def _train_reconstruction(
     config: "RunConfig",
     folder: RunFolder,
@@ -221,7 +233,6 @@ def _train_reconstruction(
     import ray.data
 
     from raypipe.cluster import connect
-    from raypipe.train_worker import train_loop
     from raypipe.trainer import run_training
 
     connect(config.ray)
@@ -233,7 +244,7 @@ def _train_reconstruction(
         return blocks.map_batches(ReadFeatures(folder, config.features.columns), batch_size=FILES_PER_READ)
 
     checkpoint = run_training(
-        train_loop,
+        train_loop_here,
         {
             "train": config.train.model_dump(),
             "seed": config.seed,
