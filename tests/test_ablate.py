@@ -113,10 +113,15 @@ def test_features_are_extracted_once_and_what_is_done_stays_done(cluster, tmp_pa
     for name in ("knn", "gmm", "rm"):
         assert again[name]["metrics"] == first[name]["metrics"]
 
-    # Dead letters are told by the exit code, as by the other commands.
+    # Dead letters are told by the exit code, as by the other commands; one of a segment that is done is taken back.
+    folder = RunFolder(str(Path(first["knn"]["folder"]).parents[1]))
     letter = DeadLetter("test/b", 0, "detect", "AnnotationError", "as if")
-    RunFolder(str(Path(first["knn"]["folder"]).parents[1])).commit_dead(letter)
-    assert run(write(tmp_path, data, changed))[0] == 3
+    folder.commit_dead(letter)
+    assert run(write(tmp_path, data, changed), only=["knn"])[0] == 0
+    folder.remove(folder.feature_path("test/b", 0))
+    folder.commit_dead(letter)
+    assert run(write(tmp_path, data, changed), only=["knn"])[0] == 3
+    assert folder.read_dead() == [letter]
 
 
 @pytest.mark.slow
