@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.folder import probe_folder
 from raypipe.video.index import VideoIndex, seek_points
 from raypipe.video.probe import probe_video
+from raypipe.video.watchdog import ending_hangs
 
 CATALOGUE_NAME = "catalogue.jsonl"
 
@@ -103,6 +105,15 @@ def probe(video: Video, frames_fps: float) -> Entry:
     except DataError as error:
         return Entry(video, None, DeadLetter(video.video_id, 0, "probe", type(error).__name__, str(error)))
     return Entry(video, index)
+
+
+def probe_watched(video: Video, frames_fps: float, timeout_seconds: float, folder: RunFolder, session: str) -> Entry:
+    """Probe a video in a process of Ray's, which is ended where the video hangs it.
+
+    Here, and not beside what starts it: a worker that only probes need not import Ray Data.
+    """
+    with ending_hangs(timeout_seconds, partial(folder.note_hang, session, video.video_id, 0)):
+        return probe(video, frames_fps)
 
 
 def read_catalogue(folder: RunFolder) -> dict[str, Entry]:

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import ray
@@ -23,7 +22,7 @@ from raypipe.catalog import (
     catalogue_of,
     list_videos,
     plan_all,
-    probe,
+    probe_watched,
     read_catalogue,
     still_valid,
     write_catalogue,
@@ -47,7 +46,6 @@ from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
 from raypipe.timings import read_timings
 from raypipe.versions import versions
-from raypipe.video.watchdog import ending_hangs
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +55,9 @@ Step = tuple[str, Callable[[], Callable[[dict[str, Any]], dict[str, Any]]]]
 MIN_FREE_BYTES = 64 * 2**20
 # Deaths of its process after which a video is given up that cannot even be probed.
 PROBE_ATTEMPTS = 3
+# Probing waits for files, so that a core does two at a time; but the process for it takes longer to start than a few
+# videos take to probe.
+MANY_VIDEOS = 50
 # What `raypipe plan` measured.
 PLAN_NAME = "plan.json"
 
@@ -138,7 +139,8 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     if todo:
         connect(config.ray)
         session = new_session()
-        remote = ray.remote(_probe).options(num_cpus=0.5, max_retries=PROBE_ATTEMPTS - 1)
+        share = 0.5 if len(todo) >= MANY_VIDEOS else 1.0
+        remote = ray.remote(probe_watched).options(num_cpus=share, max_retries=PROBE_ATTEMPTS - 1)
         settings = (config.dataset.frame_rate(), config.decode.timeout_seconds, folder, session)
         pending = {remote.remote(video, *settings): video for video in todo}
         with progress("probe", len(todo), "videos") as advance:
@@ -171,11 +173,6 @@ def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder
                 f"{now.num_bytes:,} now, boxes {then.boxes_bytes:,} and {now.boxes_bytes:,}. "
                 f"Remove {where} to extract them again, or use another output."
             )
-
-
-def _probe(video: Video, frames_fps: float, timeout_seconds: float, folder: RunFolder, session: str) -> Entry:
-    with ending_hangs(timeout_seconds, partial(folder.note_hang, session, video.video_id, 0)):
-        return probe(video, frames_fps)
 
 
 def _probed(reference: Any, video: Video, folder: RunFolder, session: str) -> Entry:
