@@ -9,6 +9,7 @@ What each split may contain is in docs/world.md.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("folder", "captions", "detection", "shrinking"), required=True)
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument("--clips", type=int, default=40, help="clips of captions and detection (default: 40)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="that draw captions and detection (default: all cores)",
+    )
     parser.add_argument("--train-clips", type=int, default=8, help="(default: 8)")
     parser.add_argument("--test-clips", type=int, default=14, help="(default: 14)")
     parser.add_argument("--frames", type=int, default=None, help="of a clip (default: 150; 400 of shrinking)")
@@ -53,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 def _write(arguments: argparse.Namespace) -> str:
     split, out = arguments.split, arguments.out
     default_frames = 400 if split == "shrinking" else 150
-    if min(arguments.clips, arguments.train_clips, arguments.test_clips) < 1:
-        raise UserError("--clips, --train-clips and --test-clips are at least 1")
+    if min(arguments.clips, arguments.processes, arguments.train_clips, arguments.test_clips) < 1:
+        raise UserError("--clips, --processes, --train-clips and --test-clips are at least 1")
     try:
         config = WorldConfig.model_validate(
             {
@@ -70,9 +77,9 @@ def _write(arguments: argparse.Namespace) -> str:
         problems = "; ".join(f"--{_option(one['loc'])}: {one['msg']}" for one in error.errors())
         raise UserError(problems) from error
     if split == "captions":
-        return f"{write_captions(out, config, arguments.clips)} captioned crops"
+        return f"{write_captions(out, config, arguments.clips, arguments.processes)} captioned crops"
     if split == "detection":
-        return f"{write_detection(out, config, arguments.clips)} pictures with boxes"
+        return f"{write_detection(out, config, arguments.clips, arguments.processes)} pictures with boxes"
     write_folder(out, FolderPlan(config, arguments.train_clips, arguments.test_clips, split == "shrinking"))
     return f"{arguments.train_clips} train and {arguments.test_clips} test clips of {config.num_frames} frames"
 

@@ -63,7 +63,7 @@ class DetectorTrainConfig(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False, description="at its peak")
     plain_epochs: int = Field(3, ge=0, description="epochs at the end without mosaics")
     use_gpu: bool = Field(False, description="train on the first GPU")
-    threads: int = Field(1, ge=1, description="CPU threads")
+    threads: int = Field(1, ge=1, description="CPU threads; with a GPU, processes that load pictures")
 
 
 class DetectorConfig(BaseModel):
@@ -187,7 +187,7 @@ def train_detector(
             "deterministic": True,
             "device": "0" if config.train.use_gpu else "cpu",
             "amp": False,
-            "workers": 0,
+            "workers": config.train.threads if config.train.use_gpu else 0,
             "cache": "ram",
             "val": False,
             "plots": False,

@@ -30,6 +30,8 @@ class AugmentConfig(BaseModel):
     )
     blur_pixels: float = Field(0.0, ge=0, le=100, description="largest sigma of the blur of half of the images")
     jitter: float = Field(0.0, ge=0, lt=1, description="largest change of brightness, contrast and saturation; 0 = off")
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the hues; 0.5: any hue; makes colours wrong")
+    grey: float = Field(0.0, ge=0, le=1, description="share of images without colours")
 
     def stored_size(self, size: int) -> int:
         """Return the side in pixels that images must have so that the smallest square crop of one has `size`."""
@@ -45,11 +47,13 @@ def augment(images_N3RR: Tensor, size: int, config: AugmentConfig, generator: to
     images = images_N3RR.float()
     has_geometry = config.flip > 0 or config.low_resolution < 1 or config.blur_pixels > 0
     if stored != size or config.crop_area < 1 or has_geometry:
-        rows, columns = _geometry(len(images), stored, size, config, generator)
-        device = images.device
-        images = rows.to(device)[:, None] @ images @ columns.to(device)[:, None].transpose(2, 3)
+        rows, columns = _geometry(len(images), stored, size, config, generator, images.device)
+        images = rows[:, None] @ images @ columns[:, None].transpose(2, 3)
     if config.jitter:
         images = _jitter(images, config.jitter, generator)
+    if config.hue or config.grey:
+        mixed = _mixed_colours(len(images), config, generator).to(images.device) @ images.flatten(2)
+        images = mixed.view(images.shape)
     return images.clamp_(0, 255)
 
 
@@ -60,19 +64,20 @@ def resampling(start_N: Tensor, length_N: Tensor, source_N: Tensor, rows: int, c
     as wide as the step where that shrinks: bilinear when enlarging, antialiased when reducing.
     """
     step = (length_N / rows)[:, None, None]
-    centre = start_N[:, None, None] + (torch.arange(rows)[None, :, None] + 0.5) * step
-    distance = (torch.arange(columns) + 0.5 - centre).abs() / step.clamp(min=1.0)
-    weights = (1 - distance).clamp(min=0) * (torch.arange(columns) < source_N[:, None, None])
+    row, column = (torch.arange(count, device=start_N.device) for count in (rows, columns))
+    centre = start_N[:, None, None] + (row[None, :, None] + 0.5) * step
+    distance = (column + 0.5 - centre).abs() / step.clamp(min=1.0)
+    weights = (1 - distance).clamp(min=0) * (column < source_N[:, None, None])
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
 def _geometry(
-    count: int, stored: int, size: int, config: AugmentConfig, generator: torch.Generator
+    count: int, stored: int, size: int, config: AugmentConfig, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return each image's matrices for its rows and its columns, (N, size, stored)."""
+    """Return each image's matrices for its rows and its columns, (N, size, stored), made on the device."""
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
+        return (low + (high - low) * torch.rand(count, generator=generator)).to(device)
 
     area = uniform(config.crop_area, 1.0)
     widest = math.log(_MAX_ASPECT) if config.crop_area < 1 else 0.0
@@ -86,13 +91,14 @@ def _geometry(
     for share in ((area / aspect).sqrt(), (area * aspect).sqrt()):
         length = stored * share.clamp(max=1.0)
         start = uniform(0, 1) * (stored - length)
-        full = torch.full((count,), float(stored))
+        full = torch.full((count,), float(stored), device=device)
         matrix = resampling(start, length, full, size, stored)
         if config.low_resolution < 1:
             # Down to `kept` samples and up again; rows beyond them are masked out on the way up.
             matrix = _enlarging(kept, size) @ _reducing(kept, size) @ matrix
         if config.blur_pixels:
-            offset = torch.arange(size)[:, None] - torch.arange(size)
+            place = torch.arange(size, device=device)
+            offset = place[:, None] - place
             gauss = torch.where(offset == 0, 1.0, (-(offset**2) * sharpness[:, None, None]).exp())
             matrix = gauss / gauss.sum(dim=-1, keepdim=True) @ matrix
         matrices.append(matrix)
@@ -104,8 +110,9 @@ def _geometry(
 def _reducing(kept_N: Tensor, size: int) -> Tensor:
     """Return matrices (N, size, size) whose first `kept` rows sample the whole line."""
     step = (size / kept_N)[:, None, None]
-    centre = (torch.arange(size)[None, :, None] + 0.5) * step
-    weights = (1 - (torch.arange(size) + 0.5 - centre).abs() / step).clamp(min=0)
+    place = torch.arange(size, device=kept_N.device)
+    centre = (place[None, :, None] + 0.5) * step
+    weights = (1 - (place + 0.5 - centre).abs() / step).clamp(min=0)
     return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
@@ -125,3 +132,12 @@ def _jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tens
     grey = (images * luma).sum(dim=1, keepdim=True)
     jittered: Tensor = grey + (images - grey) * saturation
     return jittered
+
+
+def _mixed_colours(count: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Return matrices (N, 3, 3) that turn each image's colours about the grey axis, or take them away."""
+    turn = 2 * math.pi * config.hue * (2 * torch.rand(count, generator=generator) - 1)[:, None, None]
+    across = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    turned = turn.cos() * torch.eye(3) + (1 - turn.cos()) / 3 + turn.sin() * across
+    is_grey = (torch.rand(count, generator=generator) < config.grey)[:, None, None]
+    return torch.where(is_grey, torch.tensor(_LUMA), turned)

@@ -12,6 +12,9 @@ from raypipe.models.blip2_config import Stage1Config
 # BERT's and LAVIS's standard deviation, at BERT's width.
 _STD = 0.02
 _WIDTH_OF_STD = 768
+# An image encoder that is trained from nothing has to find out where its patches lie: at BERT's 0.02 their places are
+# lost beside what they show, and it learns many times slower.
+_STD_OF_PLACES = 0.3
 # What decides which weights of a Q-Former layer mean the same in another model.
 _STRUCTURE = ("hidden", "layers", "heads", "intermediate", "cross_attention_freq")
 _VIT = ("vit", "image_size", "patch_size", "vit_width", "vit_depth", "vit_heads", "vit_mlp_ratio")
@@ -40,7 +43,8 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
     """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1.
 
     The standard deviation of a product is 0.02 at 768 inputs and scales with one over the square root of the inputs:
-    at BERT's width it is BERT's, and a small model gets as much signal as a large one.
+    at BERT's width it is BERT's, and a small model gets as much signal as a large one. The places of an image's patches
+    start at 0.3.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = {}
@@ -54,7 +58,10 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
             weights[name] = torch.zeros(empty.shape)
         else:
             is_product = isinstance(module, nn.Linear | nn.Conv2d)
-            std = _STD * math.sqrt(_WIDTH_OF_STD / empty[0].numel()) if is_product else _STD
+            is_place = name.startswith("vision_model.embeddings.position_embedding")
+            std = _STD_OF_PLACES if is_place else _STD
+            if is_product:
+                std = _STD * math.sqrt(_WIDTH_OF_STD / empty[0].numel())
             weights[name] = torch.randn(empty.shape, generator=generator) * std
     return weights
 

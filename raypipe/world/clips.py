@@ -27,7 +27,6 @@ TEST_COLOURS = ("white", "yellow", "orange", "purple", "pink")
 ALL_COLOURS = tuple(COLOURS)
 # So many novelties are in one clip of pretraining that has any: drawing a scene costs more than an actor.
 PRETRAIN_NOVELTIES = 3
-PRETRAIN_PLACES: tuple[Place, ...] = ("street", "path")
 TEST_PLACES: tuple[Place, ...] = ("square", "park")
 
 # Below these an actor is in the truth of boxes and labels no more: too small or too hidden for anybody to tell.
@@ -257,7 +256,7 @@ def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
         first = number // 2 * PRETRAIN_NOVELTIES
         novelties = [NOVELTIES[(first + i) % len(NOVELTIES)] for i in range(PRETRAIN_NOVELTIES if number % 2 else 0)]
         scene_seed = 2 * (config.seed * 100_000 + number)
-        scene = make_scene(scene_seed, config.width, config.height, PRETRAIN_PLACES if novelties else PLACES)
+        scene = make_scene(scene_seed, config.width, config.height, PLACES)
     else:
         camera = number % config.num_scenes
         scene_seed = 2 * (config.seed * 100_000 + camera) + 1

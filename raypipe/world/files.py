@@ -1,8 +1,12 @@
 """The world as training data: captioned crops in COCO's format, and pictures with boxes; see `folder` for videos."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -26,7 +30,10 @@ KEPT: dict[Action, float] = {"walking": 0.12, "standing": 0.14, "pushing": 0.4}
 DETECTION_STEP, VALIDATION_EVERY = 30, 5
 
 
-def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
+Made = TypeVar("Made")
+
+
+def write_captions(root: Path, config: WorldConfig, num_clips: int, processes: int = 1) -> int:
     """Write captioned crops of the pretraining split: images/ and captions.json. Return how many crops there are.
 
     Crops are cut as the pipeline cuts them. Raises UserError as `make_root`.
@@ -35,24 +42,41 @@ def write_captions(root: Path, config: WorldConfig, num_clips: int) -> int:
     (root / "images").mkdir()
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
-    for number in range(num_clips):
-        clip = make_clip(config, "pretrain", number)
-        rng = np.random.default_rng([config.seed, 5, number])
-        numbers = [number for number in range(clip.num_frames) if any(_is_due(actor, number) for actor in clip.actors)]
-        for index, frame in zip(numbers, clip.frames(numbers), strict=True):
-            for one in _captioned(frame, index, clip, rng):
-                name = f"{clip.name}_{index:04d}_{one.track_id:02d}.jpg"
-                x1, y1, x2, y2 = crop_rectangle(one, config)
-                Image.fromarray(frame.image[y1:y2, x1:x2]).save(root / "images" / name, quality=JPEG_QUALITY)
-                image_id = len(images) + 1
-                images.append(
-                    {"id": image_id, "file_name": name, "width": x2 - x1, "height": y2 - y1, "action": one.action}
-                )
-                for caption in captions(clip.actor(one.track_id), index, clip.scene.place, rng):
-                    annotations.append({"id": len(annotations) + 1, "image_id": image_id, "caption": caption})
+    for crops in _each_clip(partial(_write_crops, root, config), num_clips, processes):
+        for crop, said in crops:
+            image_id = len(images) + 1
+            images.append({"id": image_id} | crop)
+            for caption in said:
+                annotations.append({"id": len(annotations) + 1, "image_id": image_id, "caption": caption})
     document = {"images": images, "annotations": annotations}
     (root / "captions.json").write_text(json.dumps(document, indent=0) + "\n")
     return len(images)
+
+
+def _write_crops(root: Path, config: WorldConfig, number: int) -> list[tuple[dict[str, object], tuple[str, ...]]]:
+    """Write the crops of one clip; return of each what captions.json says of it, and its captions."""
+    clip = make_clip(config, "pretrain", number)
+    rng = np.random.default_rng([config.seed, 5, number])
+    found: list[tuple[dict[str, object], tuple[str, ...]]] = []
+    numbers = [number for number in range(clip.num_frames) if any(_is_due(actor, number) for actor in clip.actors)]
+    for index, frame in zip(numbers, clip.frames(numbers), strict=True):
+        for one in _captioned(frame, index, clip, rng):
+            name = f"{clip.name}_{index:04d}_{one.track_id:02d}.jpg"
+            x1, y1, x2, y2 = crop_rectangle(one, config)
+            Image.fromarray(frame.image[y1:y2, x1:x2]).save(root / "images" / name, quality=JPEG_QUALITY)
+            crop = {"file_name": name, "width": x2 - x1, "height": y2 - y1, "action": one.action}
+            found.append((crop, captions(clip.actor(one.track_id), index, clip.scene.place, rng)))
+    return found
+
+
+def _each_clip(write: Callable[[int], Made], num_clips: int, processes: int) -> Iterator[Made]:
+    """Yield what `write` makes of every clip, in their order; clips are drawn from seeds of their own."""
+    if processes == 1:
+        yield from map(write, range(num_clips))
+        return
+    # Started anew: libraries that are loaded already have threads, which a fork would leave behind.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(write, range(num_clips), chunksize=4)
 
 
 def _is_due(actor: Actor, frame: int) -> bool:
@@ -80,7 +104,7 @@ def crop_rectangle(one: Seen, config: WorldConfig) -> tuple[int, int, int, int]:
     return x1, y1, x2, y2
 
 
-def write_detection(root: Path, config: WorldConfig, num_clips: int) -> int:
+def write_detection(root: Path, config: WorldConfig, num_clips: int, processes: int = 1) -> int:
     """Write pictures and boxes as Ultralytics trains on them. Return how many pictures there are.
 
     images/ and labels/ with train/ and val/, and data.yaml, whose `path` is the folder as given. Every fifth clip is
@@ -90,21 +114,24 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int) -> int:
     for part in ("train", "val"):
         (root / "images" / part).mkdir(parents=True)
         (root / "labels" / part).mkdir(parents=True)
-    count = 0
-    for number in range(num_clips):
-        clip = make_clip(config, "pretrain", number)
-        part = "val" if number % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "train"
-        numbers = range(0, clip.num_frames, DETECTION_STEP)
-        for index, frame in zip(numbers, clip.frames(numbers), strict=True):
-            name = f"{part}/{clip.name}_{index:04d}"
-            Image.fromarray(frame.image).save(root / "images" / f"{name}.jpg", quality=JPEG_QUALITY)
-            (root / "labels" / f"{name}.txt").write_text(yolo_text(frame.seen, config.width, config.height))
-            count += 1
+    count = sum(_each_clip(partial(_write_pictures, root, config), num_clips, processes))
     names = "".join(f"  {number}: {name}\n" for number, name in enumerate(CLASSES))
     (root / "data.yaml").write_text(
         f"path: {json.dumps(str(root.resolve()))}\ntrain: images/train\nval: images/val\nnames:\n{names}"
     )
     return count
+
+
+def _write_pictures(root: Path, config: WorldConfig, number: int) -> int:
+    """Write the pictures of one clip, and their boxes; return how many they are."""
+    clip = make_clip(config, "pretrain", number)
+    part = "val" if number % VALIDATION_EVERY == VALIDATION_EVERY - 1 else "train"
+    numbers = range(0, clip.num_frames, DETECTION_STEP)
+    for index, frame in zip(numbers, clip.frames(numbers), strict=True):
+        name = f"{part}/{clip.name}_{index:04d}"
+        Image.fromarray(frame.image).save(root / "images" / f"{name}.jpg", quality=JPEG_QUALITY)
+        (root / "labels" / f"{name}.txt").write_text(yolo_text(frame.seen, config.width, config.height))
+    return len(numbers)
 
 
 def yolo_text(seen: Sequence[Seen], width: int, height: int) -> str:

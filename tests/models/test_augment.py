@@ -59,6 +59,8 @@ def test_mirroring():
         {"low_resolution": 0.2},
         {"blur_pixels": 3.0},
         {"jitter": 0.5},
+        {"hue": 0.5},
+        {"grey": 0.5},
         {"crop_area": 0.3, "flip": 0.5, "low_resolution": 0.3, "blur_pixels": 2.0, "jitter": 0.4},
     ],
 )
@@ -99,7 +101,38 @@ def test_the_smallest_crop_has_the_size(area, size, stored):
     assert AugmentConfig(crop_area=area).stored_size(size) == stored
 
 
-@pytest.mark.parametrize("changes", [{"crop_area": 0.0}, {"flip": 1.5}, {"jitter": 1.0}, {"blur_pixels": -1.0}])
+def test_a_turn_of_the_hue_is_about_the_grey_axis():
+    colour = torch.tensor([150.0, 90.0, 90.0])
+    red = colour.view(1, 3, 1, 1).expand(64, 3, 2, 2).to(torch.uint8)
+    turned = augment(red, 2, AugmentConfig(hue=0.5), generator())[:, :, 0, 0]
+    # The sum of the channels and their spread stay.
+    assert torch.allclose(turned.sum(dim=1), colour.sum(), atol=1e-2)
+    assert torch.allclose(turned.std(dim=1), colour.std(), atol=1e-2)
+    # Green and blue come to the front as often as red does.
+    assert (turned.argmax(dim=1).bincount(minlength=3) > 10).all()
+
+
+def test_small_turns_leave_a_colour_what_it_is():
+    red = torch.tensor([200.0, 20.0, 20.0]).view(1, 3, 1, 1).expand(64, 3, 2, 2).to(torch.uint8)
+    turned = augment(red, 2, AugmentConfig(hue=0.02), generator())[:, :, 0, 0]
+    assert (turned - torch.tensor([200.0, 20.0, 20.0])).abs().max() < 20
+    assert not torch.allclose(turned, torch.tensor([200.0, 20.0, 20.0]), atol=1.0)
+
+
+def test_greyed_images_have_one_value_in_all_channels():
+    images = pictures(64)
+    changed = augment(images, 12, AugmentConfig(grey=0.5), generator())
+    luma = (images.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1)
+    is_grey = torch.tensor(
+        [torch.allclose(one, two.expand(3, 12, 12), atol=1e-2) for one, two in zip(changed, luma, strict=True)]
+    )
+    assert 16 < is_grey.sum() < 48
+    assert torch.allclose(changed[~is_grey], images[~is_grey].float(), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hue": 0.6}, {"grey": -0.1}, {"crop_area": 0.0}, {"flip": 1.5}, {"jitter": 1.0}, {"blur_pixels": -1.0}]
+)
 def test_values_out_of_range_are_refused(changes):
     with pytest.raises(ValidationError):
         AugmentConfig(**changes)

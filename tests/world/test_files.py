@@ -56,6 +56,18 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
             assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
 
 
+@pytest.mark.parametrize("write", [write_captions, write_detection])
+def test_several_processes_write_the_same_bytes(tmp_path, write):
+    def content(processes):
+        root = tmp_path / str(processes) / "world"
+        write(root, SMALL, 3, processes)
+        files = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+        # The folder's own path is in data.yaml.
+        return {name: path.read_bytes().replace(str(root).encode(), b"") for name, path in files.items()}
+
+    assert content(1) == content(2)
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="not empty"):
