@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from raypipe.config_file import absolute, digest, local_folder, read_document, validate
 from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
+from raypipe.embedded import shipped_name
 from raypipe.evaluate import EvaluateConfig
 from raypipe.experiment import TrackingConfig
 from raypipe.ops.sizing import Resources, parse_cluster
@@ -219,7 +220,8 @@ class RunConfig(BaseModel):
         parts = [*FEATURE_PARTS]
         if any(name != "motion" for name in self.features.extracted):
             parts += ["encode", "sentence"] if self.needs_sentences else ["encode"]
-        values = {key: value for key, value in self.flat(parts).items() if key not in (*SPEED_KEYS, *CHOICE_KEYS)}
+        flat = self.flat(parts)
+        values = {key: shipped_name(value) for key, value in flat.items() if key not in (*SPEED_KEYS, *CHOICE_KEYS)}
         # Features do not depend on whether the rate is named, only on what it is.
         values["dataset.frames_fps"] = self.dataset.frame_rate()
         return values | {"features": list(self.features.extracted)}

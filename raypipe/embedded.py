@@ -32,3 +32,13 @@ def embedded_folder(path: str) -> Path:
             "If it should be there, install raypipe again"
         )
     return MODELS_FOLDER / name
+
+
+def shipped_name(value: object) -> object:
+    """Return the name of a shipped model for the path of its folder, and anything else as it is.
+
+    Where raypipe is installed decides nothing: another installation of it has the same models.
+    """
+    if isinstance(value, str) and Path(value).parent == MODELS_FOLDER:
+        return f"{PREFIX}models/{Path(value).name}"
+    return value

@@ -31,6 +31,24 @@ def test_a_config_names_what_is_shipped(shipped):
     assert config.weights.blip2 == str(shipped / "blip2")
 
 
+def test_where_raypipe_is_installed_does_not_decide_the_features(shipped, tmp_path, monkeypatch):
+    document = {
+        "dataset": {"root": "/data"},
+        "output": "/out",
+        "detector": {"kind": "yolo", "yolo": {"weights": "raypipe:models/yolo"}},
+    }
+    here = parse_config(document, "here")
+    assert here.flat_features()["detector.yolo.weights"] == "raypipe:models/yolo"
+    before = here.feature_hash()
+    shipped.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(embedded, "MODELS_FOLDER", tmp_path / "elsewhere")
+    there = parse_config(document, "there")
+    assert there.detector.yolo.weights != here.detector.yolo.weights
+    assert there.feature_hash() == before
+    own = document | {"detector": {"kind": "yolo", "yolo": {"weights": "/own/models/yolo"}}}
+    assert parse_config(own, "own").feature_hash() != before
+
+
 def test_a_training_names_what_is_shipped(shipped, tmp_path):
     path = tmp_path / "smm.yaml"
     path.write_text("output: /out\ndata: {annotations: /a, images: /i}\nmodel: {blip2: 'raypipe:models/blip2'}\n")
