@@ -170,12 +170,20 @@ def sample_rows(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, An
 def measure_costs(config: RunConfig, rows: Sequence[dict[str, Any]]) -> Costs:
     """Return the costs of all steps, measured on a few of the rows by a process that has what an actor has.
 
-    Raises UserError where none of them can be processed.
+    Raises UserError where none of them can be processed, and where one of them ends the process.
     """
     on_gpu = bool(gpu_steps_of(config)) and ray.cluster_resources().get("GPU", 0.0) >= 1
     remote = ray.remote(run_sample).options(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=0)
     sample = sample_rows(rows, SAMPLED_SEGMENTS)
-    result = ray.get(remote.remote(config, sample, on_gpu))
+    try:
+        result = ray.get(remote.remote(config, sample, on_gpu))
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        videos = ", ".join(sorted({row["video_id"] for row in sample}))
+        raise UserError(
+            f"a segment that was tried ended the process that measures: it hangs (decode.timeout_seconds), crashes a "
+            f"codec or exhausts memory. It is of one of {videos}. A run gives such a segment up and goes on; its "
+            "results.json then tells a plan the costs: --timings"
+        ) from error
     if not result["num_frames"]:
         raise UserError(f"none of {len(sample)} segments that were tried can be processed: {result['failure']}")
     source = f"measured on {result['num_segments']} segments, {result['num_frames']:,} frames, on a {result['device']}"

@@ -1,7 +1,9 @@
 """What `raypipe plan` says: sums over hand-made timings, and a measurement on a small data set."""
 
 import json
+import os
 import re
+import signal
 
 import pytest
 
@@ -162,6 +164,15 @@ def test_segments_that_cannot_be_processed_are_told(cluster, tmp_path):
     boxes.write_text("not,a,box\n")
     with pytest.raises(UserError, match=r"none of 1 segments that were tried can be processed: .*a\.txt"):
         make_plan(config, None, None)
+
+
+def test_a_segment_that_ends_its_process_is_told(cluster, data, tmp_path, monkeypatch):
+    def die(config, rows, on_gpu):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("raypipe.plan.run_sample", die)
+    with pytest.raises(UserError, match=r"ended the process that measures: .* of one of test/a, train/a\. .*--timings"):
+        make_plan(make_config(data, tmp_path / "run"), None, None)
 
 
 @pytest.mark.parametrize(
