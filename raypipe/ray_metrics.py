@@ -3,6 +3,7 @@
 Ray serves them, with "ray_" before their names, on every node, and adds the node and the process to each.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from raypipe.meter import Meter
 SECONDS_BOUNDARIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 # A step of Ray Data's loop takes milliseconds; what changes is looked at a few times a second.
 WATCH_SECONDS = 0.25
+
+
+logger = logging.getLogger(__name__)
 
 
 class StageMetrics:
@@ -100,6 +104,15 @@ class WatchExecution(ExecutionCallback):  # type: ignore[misc]
         if self._meter is None or now - self._watched_at < WATCH_SECONDS:
             return
         self._watched_at = now
+        try:
+            self._meter.watch(*self._look(executor))
+        except (AttributeError, KeyError, TypeError, IndexError) as error:
+            # Ray Data promises nothing of what is looked at here; a run goes on without its queues.
+            logger.warning("this version of Ray does not show what waits before the pools: %r", error)
+            self._meter = None
+
+    def _look(self, executor: Any) -> tuple[list[int], list[int], int]:
+        """Return what waits before each pool, the running actors of each, and the bytes of the object store."""
         states = [
             (op.get_autoscaling_actor_pools()[0], state)
             for op, state in executor._topology.items()
@@ -111,7 +124,7 @@ class WatchExecution(ExecutionCallback):  # type: ignore[misc]
             for pool, state in states
         ]
         used = executor._resource_manager.get_global_usage().object_store_memory
-        self._meter.watch(queues, [pool.num_running_actors() for pool, _ in states], int(used))
+        return queues, [pool.num_running_actors() for pool, _ in states], int(used)
 
 
 @contextmanager

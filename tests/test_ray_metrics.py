@@ -120,3 +120,17 @@ def test_what_ray_data_shows_is_noted():
     }
     # What begins outside of the block is nobody's.
     WatchExecution().on_execution_step(executor)
+
+
+def test_a_ray_that_shows_nothing_costs_a_line_and_not_the_run(caplog):
+    meter = Meter()
+    meter.plan([("decode",)], 9, 90)
+    dataset = SimpleNamespace(context=SimpleNamespace(custom_execution_callback_classes=[]))
+    with watching(meter, dataset):
+        (callback,) = [made() for made in dataset.context.custom_execution_callback_classes]
+    for _ in range(3):
+        callback._watched_at = -1.0
+        callback.on_execution_step(SimpleNamespace())
+    (line,) = caplog.messages
+    assert line.startswith("this version of Ray does not show what waits before the pools: AttributeError")
+    assert meter.snapshot()["stages"]["decode"]["queue"] is None
