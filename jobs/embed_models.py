@@ -24,6 +24,15 @@ CARD_FILE = "card.json"
 MAX_BYTES = 20_000_000
 
 
+def with_earlier_steps(folder: Path) -> dict[str, Any]:
+    """Return a model's card, with the card of the model that its training started from below `started_from`."""
+    card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
+    start = card.get("started_from")
+    if start and (Path(start) / CARD_FILE).is_file():
+        card["started_from"] = {"folder": start} | with_earlier_steps(Path(start))
+    return card
+
+
 def without_folders(value: Any, root: str) -> Any:
     """Return a JSON document in which paths below `root` are told from there."""
     if isinstance(value, dict):
@@ -44,7 +53,7 @@ def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
         for file in (*FILES[name], CARD_FILE):
             if not (folder / file).is_file():
                 raise UserError(f"--{name}: {folder} has no {file}; expected the result of a training")
-        documents[name] = without_folders(json.loads((folder / CARD_FILE).read_text()), str(root.resolve()))
+        documents[name] = without_folders(with_earlier_steps(folder), str(root.resolve()))
     kept = {name: out / name for name in FILES if (out / name).is_dir()} | folders
     total = sum((folder / file).stat().st_size for name, folder in kept.items() for file in FILES[name])
     if total > MAX_BYTES:

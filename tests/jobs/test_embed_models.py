@@ -45,3 +45,18 @@ def test_what_is_missing_or_too_large_is_refused_before_anything_is_copied(folde
     assert embed_models.main(arguments) == 2
     assert "--blip2" in capsys.readouterr().err
     assert not (tmp_path / "assets").exists()
+
+
+def test_a_card_tells_of_the_trainings_before(folders, tmp_path):
+    first, second = tmp_path / "weights" / "first", tmp_path / "weights" / "second"
+    for folder, card in (
+        (first, {"steps": 5, "started_from": None}),
+        (second, {"steps": 3, "started_from": str(first)}),
+    ):
+        folder.mkdir()
+        (folder / "card.json").write_text(json.dumps(card))
+    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(second)}))
+    embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    card = json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text())
+    before = {"folder": "weights/first", "steps": 5, "started_from": None}
+    assert card == {"steps": 2, "started_from": {"folder": "weights/second", "steps": 3, "started_from": before}}
