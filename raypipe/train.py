@@ -6,6 +6,7 @@ the score its unit (`balanced` weighting, `paper-notes.md`).
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -211,14 +212,17 @@ def _fit_density(
     )
 
 
-def train_loop_here(settings: dict[str, Any]) -> None:
-    """Train on one worker as `train_worker.train_loop` does, in the precision that is fast on its machine."""
-    from raypipe.models.precision import products_here
-    from raypipe.train_worker import train_loop
+def with_products_here(loop: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """Return a training loop whose precision is what each worker's machine multiplies fast in."""
 
-    asked = settings["train"]
-    precision = products_here(asked["precision"], on_gpu=asked["use_gpu"])
-    train_loop(settings | {"train": asked | {"precision": precision}})
+    def run(settings: dict[str, Any]) -> None:
+        from raypipe.models.precision import products_here
+
+        asked = settings["train"]
+        precision = products_here(asked["precision"], on_gpu=asked["use_gpu"])
+        loop(settings | {"train": asked | {"precision": precision}})
+
+    return run
 
 
 def _train_reconstruction(
@@ -233,6 +237,7 @@ def _train_reconstruction(
     import ray.data
 
     from raypipe.cluster import connect
+    from raypipe.train_worker import train_loop
     from raypipe.trainer import run_training
 
     connect(config.ray)
@@ -244,7 +249,7 @@ def _train_reconstruction(
         return blocks.map_batches(ReadFeatures(folder, config.features.columns), batch_size=FILES_PER_READ)
 
     checkpoint = run_training(
-        train_loop_here,
+        with_products_here(train_loop),
         {
             "train": config.train.model_dump(),
             "seed": config.seed,

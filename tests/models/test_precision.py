@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from raypipe import train_worker
 from raypipe.models.precision import products_here
-from raypipe.train import train_loop_here
+from raypipe.train import with_products_here
 
 OLD = {"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}
 
@@ -32,8 +31,7 @@ def test_bf16_is_for_processors_that_have_it(monkeypatch, capabilities, asked, o
 def test_each_worker_trains_in_the_precision_of_its_processor(monkeypatch, has_bf16, use_gpu, expected):
     given = []
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: OLD | {"avx512_bf16": has_bf16})
-    monkeypatch.setattr(train_worker, "train_loop", given.append)
     settings = {"train": {"precision": "bf16", "use_gpu": use_gpu, "epochs": 3}, "seed": 1}
-    train_loop_here(settings)
+    with_products_here(given.append)(settings)
     assert given == [{"train": {"precision": expected, "use_gpu": use_gpu, "epochs": 3}, "seed": 1}]
     assert settings["train"]["precision"] == "bf16"
