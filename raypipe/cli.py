@@ -1,8 +1,6 @@
 """The command line `raypipe`: its commands, their options, and how a mistake is told."""
 
 import argparse
-import atexit
-import gc
 import logging
 import sys
 import threading
@@ -173,8 +171,6 @@ def _add_debug(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake is one line on stderr and 2."""
     options = build_parser().parse_args(arguments)
-    # Python collects garbage twice at its end, which takes most of a second once torch and MLflow are imported.
-    atexit.register(gc.freeze)
     return _guarded(partial(_dispatch, options), is_debugging=options.debug)
 
 
