@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from raypipe.pipeline import extract
 from tests.blip2_checkpoints import figure
 from tests.object_store import BUCKET, FAULTS, object_store
 from tests.small_data import make_config, write_data
@@ -34,10 +35,11 @@ def stored_features(client):
 
 
 @pytest.mark.slow
-def test_a_store_that_fails_one_request_in_twenty_loses_and_doubles_nothing(tmp_path):
+def test_a_store_that_fails_one_request_in_twenty_loses_and_doubles_nothing(cluster, tmp_path):
     root = write_data(tmp_path / "data", {f"train/{name}": 120 for name in "abcdef"} | {"test/a": 60})
-    document = make_config(root, tmp_path / "local", **SETTINGS).model_dump(mode="json")
-    assert run("extract", document, tmp_path, {}).returncode == 0
+    config = make_config(root, tmp_path / "local", **SETTINGS)
+    assert extract(config).dead == []
+    document = config.model_dump(mode="json")
     expected = local_features(tmp_path / "local")
     with object_store() as (environment, client, faults):
         client.put(str(root), f"{BUCKET}/data", recursive=True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from raypipe.pipeline import extract
 from raypipe.storage import RunFolder
 from tests.small_data import contents, make_config, write_data
 
@@ -29,12 +30,11 @@ def command(*arguments):
 
 
 @pytest.mark.slow
-def test_a_driver_that_is_killed_three_times_loses_and_doubles_nothing(tmp_path):
+def test_a_driver_that_is_killed_three_times_loses_and_doubles_nothing(cluster, tmp_path):
     lengths = {f"train/{number}": 400 for number in range(6)}
     root = write_data(tmp_path / "data", lengths)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    first = write_config(tmp_path / "undisturbed.yaml", root, undisturbed, ray={"num_cpus": 2})
-    assert subprocess.run(command("extract", "--config", first), timeout=300).returncode == 0
+    assert extract(make_config(root, undisturbed)).dead == []
     config = write_config(tmp_path / "killed.yaml", root, killed, ray={"num_cpus": 2})
     generator = random.Random(os.environ.get("RAYPIPE_KILL_SEED", "0"))
     for _ in range(3):
