@@ -21,9 +21,10 @@ Split = Literal["pretrain", "train", "test", "shrinking"]
 Novelty = Literal["running", "falling", "fighting", "cycling", "skating", "driving", "carting"]
 NOVELTIES: tuple[Novelty, ...] = ("running", "falling", "fighting", "cycling", "skating", "driving", "carting")
 
-# Colours of clothes and vehicles in which novel actions are seen, apart for training and for test.
-PRETRAIN_COLOURS = ("red", "blue", "green", "black", "gray")
-TEST_COLOURS = ("white", "yellow", "orange", "purple", "pink")
+# Colours of clothes and vehicles in which novel actions are seen, apart for training and for test. Dark ones and bright
+# ones are in both: were all of one kind in one, brightness would tell what is novel.
+PRETRAIN_COLOURS = ("red", "blue", "black", "white", "yellow")
+TEST_COLOURS = ("green", "gray", "orange", "purple", "pink")
 ALL_COLOURS = tuple(COLOURS)
 # So many novelties are in one clip of pretraining that has any: drawing a scene costs more than an actor.
 PRETRAIN_NOVELTIES = 3
@@ -128,8 +129,8 @@ class Clip:
 class _Cast:
     """Draws the actors of one clip."""
 
-    def __init__(self, rng: np.random.Generator, config: WorldConfig, scene: Scene) -> None:
-        self._rng, self._config, self._scene = rng, config, scene
+    def __init__(self, rng: np.random.Generator, config: WorldConfig, scene: Scene, *, any_way: bool) -> None:
+        self._rng, self._config, self._scene, self._any_way = rng, config, scene, any_way
         self.actors: list[Actor] = []
 
     def _lane(self) -> float:
@@ -137,7 +138,9 @@ class _Cast:
         return float(self._rng.uniform(low, high))
 
     def _heading(self, spread: float = 0.35) -> float:
-        """Draw a heading: mostly across the view, now and then towards or away from the camera."""
+        """Draw a heading: mostly across the view, now and then towards or away from the camera; half of them any way."""
+        if self._any_way and self._rng.random() < 0.5:
+            return float(self._rng.uniform(-np.pi, np.pi))
         if spread > 0.3 and self._rng.random() < 0.15:
             return float(self._rng.choice([1, -1]) * np.pi / 2 + self._rng.normal(0, 0.3))
         return float(self._rng.choice([0.0, np.pi]) + self._rng.uniform(-spread, spread))
@@ -263,7 +266,8 @@ def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
         place = TEST_PLACES[camera % len(TEST_PLACES)]
         scene = make_scene(scene_seed, config.width, config.height, (place,))
         novelties = [config.novelties[number % len(config.novelties)]] if split == "test" else []
-    cast = _Cast(rng, config, scene)
+    # Whoever learns from it must have seen everybody from all sides.
+    cast = _Cast(rng, config, scene, any_way=split == "pretrain")
     name = f"{number + 1:03d}"
     if split == "shrinking":
         name += "_" + _cast_shrinking(cast, number)
