@@ -107,7 +107,9 @@ class ItamTrainConfig(BaseModel):
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="of matrices")
     dropout: float = Field(0.1, ge=0, lt=1, description="of the Q-Former's residual branches")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the matrix products; weights stay fp32")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the matrix products; weights stay fp32. On a CPU without bf16, fp32 is taken"
+    )
     workers: int = Field(1, ge=1, description="processes that train together")
     use_gpu: bool = Field(False, description="a GPU for each worker")
     threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")

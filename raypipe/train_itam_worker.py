@@ -25,6 +25,7 @@ from raypipe.models.blip2_losses import TEMPERATURE_RANGE, Pairs, Stage1Objectiv
 from raypipe.models.blip2_metrics import alignment_metrics
 from raypipe.models.blip2_preprocess import normalise
 from raypipe.models.blip2_tokenizer import SentenceTokenizer
+from raypipe.models.precision import products_here
 from raypipe.train_group import (
     STATE_FILE,
     gathered,
@@ -230,7 +231,8 @@ def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[
 
 
 def _autocast(config: ItamTrainConfig, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    precision = products_here(config.precision, on_gpu=device.type != "cpu")
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _save(objective: Stage1Objective, optimizer: torch.optim.Optimizer, directory: Path) -> None:

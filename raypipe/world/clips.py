@@ -138,7 +138,7 @@ class _Cast:
         return float(self._rng.uniform(low, high))
 
     def _heading(self, spread: float = 0.35) -> float:
-        """Draw a heading: mostly across the view, now and then towards or away from the camera; half of them any way."""
+        """Draw a heading: mostly across the view, now and then towards or away from the camera; or half of them any."""
         if self._any_way and self._rng.random() < 0.5:
             return float(self._rng.uniform(-np.pi, np.pi))
         if spread > 0.3 and self._rng.random() < 0.15:
