@@ -9,8 +9,8 @@ from raypipe.errors import UserError
 
 PREFIX = "raypipe:"
 MODELS_FOLDER = Path(__file__).parent / "assets" / "models"
-# Each is a folder as its maker writes it: of the detector, jobs/train_detector.py.
-YOLO = f"{PREFIX}models/yolo"
+# Each is a folder as its maker writes it: jobs/train_detector.py, train_itam.py and train_smm.py.
+YOLO, BLIP2, SMM = (f"{PREFIX}models/{name}" for name in ("yolo", "blip2", "smm"))
 
 
 def is_embedded(path: str) -> bool:
