@@ -10,8 +10,7 @@ import yaml
 from raypipe.config import load_config
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
-from raypipe.demo import demo_config
-from raypipe.embedded import YOLO
+from raypipe.demo import Demo, demo_config
 from raypipe.train_smm import load_smm_config
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -30,8 +29,7 @@ def test_every_recipe_loads(path):
 
 def test_the_demos_ablation_is_table_3_over_the_demos_own_clips():
     document = yaml.safe_load((JOBS / "demo_ablation.yaml").read_text())
-    models = {"yolo": YOLO, "blip2": "weights/world_itam/blip2", "smm": "weights/world_smm/smm"}
-    demo = demo_config(Path("runs/demo/data"), Path("runs/demo/ablation"), 0, models)
+    demo = demo_config(Path("runs/demo/data"), Path("runs/demo/ablation"), 0, Demo().models)
     assert document["base"] == demo
     table = yaml.safe_load((JOBS / "ablations" / "table3.yaml").read_text())
     assert document["set"] == table["set"]
