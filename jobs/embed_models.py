@@ -24,12 +24,17 @@ CARD_FILE = "card.json"
 MAX_BYTES = 20_000_000
 
 
-def with_earlier_steps(folder: Path) -> dict[str, Any]:
-    """Return a model's card, with the card of the model that its training started from below `started_from`."""
+def with_earlier_steps(folder: Path, later: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return a model's card, with the card of the model that its training started from below `started_from`.
+
+    Raises UserError where a model is said to have started from itself: its start was written over.
+    """
+    if folder.resolve() in later:
+        raise UserError(f"{folder}: its card says that it started from itself; keep what a training starts from apart")
     card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
     start = card.get("started_from")
     if start and (Path(start) / CARD_FILE).is_file():
-        card["started_from"] = {"folder": start} | with_earlier_steps(Path(start))
+        card["started_from"] = {"folder": start} | with_earlier_steps(Path(start), (*later, folder.resolve()))
     return card
 
 

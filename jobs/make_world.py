@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--processes",
         type=int,
-        default=os.cpu_count() or 1,
+        default=len(os.sched_getaffinity(0)),
         help="that draw captions and detection (default: all cores)",
     )
     parser.add_argument("--train-clips", type=int, default=8, help="(default: 8)")

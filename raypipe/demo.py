@@ -66,8 +66,8 @@ def demo_config(root: Path, output: Path, seed: int, models: dict[str, str]) -> 
         "motion": {"window_seconds": 0.4},
         # Some six thousand objects: in batches of the default size they would be a few steps an epoch.
         "train": {"batch_size": 256, "epochs": 60},
-        # What happens takes a second or two, and motion is the least certain part: of six seconds of a clip, broken
-        # tracks leave errors that would outweigh all others.
+        # Chosen on world 501: what is novel in a clip of six seconds is over in two, which half a second of smoothing
+        # blurs; and `balanced` would let the errors of motion, large where tracks break, outweigh those of looks.
         "score": {"weighting": "joint", "smoothing_seconds": 0.12},
         "weights": {"blip2": models["blip2"], "smm": models["smm"]},
         # The world's sentences are four words and more, and its grammar leaves a beam little to find.

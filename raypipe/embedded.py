@@ -37,7 +37,7 @@ def embedded_folder(path: str) -> Path:
 def shipped_name(value: object) -> object:
     """Return the name of a shipped model for the path of its folder, and anything else as it is.
 
-    Where raypipe is installed decides nothing: another installation of it has the same models.
+    Where raypipe is installed decides nothing; what the models are is compared apart (`model_folders`).
     """
     if isinstance(value, str) and Path(value).parent == MODELS_FOLDER:
         return f"{PREFIX}models/{Path(value).name}"

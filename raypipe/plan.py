@@ -180,9 +180,9 @@ def measure_costs(config: RunConfig, rows: Sequence[dict[str, Any]]) -> Costs:
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         videos = ", ".join(sorted({row["video_id"] for row in sample}))
         raise UserError(
-            f"a segment that was tried ended the process that measures: it hangs (decode.timeout_seconds), crashes a "
-            f"codec or exhausts memory. It is of one of {videos}. A run gives such a segment up and goes on; its "
-            "results.json then tells a plan the costs: --timings"
+            "a segment that was tried ended the process that measures: perhaps it hangs (decode.timeout_seconds), "
+            f"crashes a codec or exhausts memory. It is of one of {videos}. A run gives such a segment up and goes on; "
+            "its results.json then tells a plan the costs: --timings"
         ) from error
     if not result["num_frames"]:
         raise UserError(f"none of {len(sample)} segments that were tried can be processed: {result['failure']}")

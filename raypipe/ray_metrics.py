@@ -105,11 +105,13 @@ class WatchExecution(ExecutionCallback):  # type: ignore[misc]
             return
         self._watched_at = now
         try:
-            self._meter.watch(*self._look(executor))
+            seen = self._look(executor)
         except (AttributeError, KeyError, TypeError, IndexError) as error:
             # Ray Data promises nothing of what is looked at here; a run goes on without its queues.
             logger.warning("this version of Ray does not show what waits before the pools: %r", error)
             self._meter = None
+        else:
+            self._meter.watch(*seen)
 
     def _look(self, executor: Any) -> tuple[list[int], list[int], int]:
         """Return what waits before each pool, the running actors of each, and the bytes of the object store."""

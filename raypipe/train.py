@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -215,6 +216,7 @@ def _fit_density(
 def with_products_here(loop: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
     """Return a training loop whose precision is what each worker's machine multiplies fast in."""
 
+    @wraps(loop)
     def run(settings: dict[str, Any]) -> None:
         from raypipe.models.precision import products_here
 

@@ -57,11 +57,12 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
         elif kind == "bias":
             weights[name] = torch.zeros(empty.shape)
         else:
-            is_product = isinstance(module, nn.Linear | nn.Conv2d)
-            is_place = name.startswith("vision_model.embeddings.position_embedding")
-            std = _STD_OF_PLACES if is_place else _STD
-            if is_product:
+            if isinstance(module, nn.Linear | nn.Conv2d):
                 std = _STD * math.sqrt(_WIDTH_OF_STD / empty[0].numel())
+            elif name.startswith("vision_model.embeddings.position_embedding"):
+                std = _STD_OF_PLACES
+            else:
+                std = _STD
             weights[name] = torch.randn(empty.shape, generator=generator) * std
     return weights
 

@@ -24,7 +24,7 @@ NOVELTIES: tuple[Novelty, ...] = ("running", "falling", "fighting", "cycling", "
 # Colours of clothes and vehicles in which novel actions are seen, apart for training and for test. Dark ones and bright
 # ones are in both: were all of one kind in one, brightness would tell what is novel.
 PRETRAIN_COLOURS = ("red", "blue", "black", "white", "yellow")
-TEST_COLOURS = ("green", "gray", "orange", "purple", "pink")
+TEST_COLOURS = ("orange", "purple", "pink")
 ALL_COLOURS = tuple(COLOURS)
 # So many novelties are in one clip of pretraining that has any: drawing a scene costs more than an actor.
 PRETRAIN_NOVELTIES = 3

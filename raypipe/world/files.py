@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from raypipe.errors import UserError
 from raypipe.stages.spatial_config import EXPANSION
 from raypipe.world.actions import Action, Actor
 from raypipe.world.captions import captions
@@ -36,7 +38,7 @@ Made = TypeVar("Made")
 def write_captions(root: Path, config: WorldConfig, num_clips: int, processes: int = 1) -> int:
     """Write captioned crops of the pretraining split: images/ and captions.json. Return how many crops there are.
 
-    Crops are cut as the pipeline cuts them. Raises UserError as `make_root`.
+    Crops are cut as the pipeline cuts them. Raises UserError as `make_root`, and where a process is killed.
     """
     make_root(root)
     (root / "images").mkdir()
@@ -58,7 +60,7 @@ def _write_crops(root: Path, config: WorldConfig, number: int) -> list[tuple[dic
     clip = make_clip(config, "pretrain", number)
     rng = np.random.default_rng([config.seed, 5, number])
     found: list[tuple[dict[str, object], tuple[str, ...]]] = []
-    numbers = [number for number in range(clip.num_frames) if any(_is_due(actor, number) for actor in clip.actors)]
+    numbers = [frame for frame in range(clip.num_frames) if any(_is_due(actor, frame) for actor in clip.actors)]
     for index, frame in zip(numbers, clip.frames(numbers), strict=True):
         for one in _captioned(frame, index, clip, rng):
             name = f"{clip.name}_{index:04d}_{one.track_id:02d}.jpg"
@@ -75,8 +77,14 @@ def _each_clip(write: Callable[[int], Made], num_clips: int, processes: int) -> 
         yield from map(write, range(num_clips))
         return
     # Started anew: libraries that are loaded already have threads, which a fork would leave behind.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, range(num_clips), chunksize=4)
+    with ProcessPoolExecutor(min(processes, num_clips), mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(write, range(num_clips))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that draws was killed, perhaps for want of memory; remove what was written, and try fewer "
+                "--processes"
+            ) from error
 
 
 def _is_due(actor: Actor, frame: int) -> bool:
@@ -108,7 +116,7 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int, processes: 
     """Write pictures and boxes as Ultralytics trains on them. Return how many pictures there are.
 
     images/ and labels/ with train/ and val/, and data.yaml, whose `path` is the folder as given. Every fifth clip is
-    for validation. Raises UserError as `make_root`.
+    for validation. Raises UserError as `make_root`, and where a process is killed.
     """
     make_root(root)
     for part in ("train", "val"):

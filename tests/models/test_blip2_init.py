@@ -55,6 +55,8 @@ def test_initial_weights(config):
     # 0.02 at 768 inputs, so 0.08 at the 48 of the tiny model.
     assert float(weights[f"{layer}.attention.query.weight"].std()) == pytest.approx(0.08, rel=0.05)
     assert float(weights["embeddings.word_embeddings.weight"].std()) == pytest.approx(0.02, rel=0.05)
+    (places,) = (value for name, value in weights.items() if name.startswith("vision_model") and "position" in name)
+    assert float(places.std()) == pytest.approx(0.3, rel=0.1)
 
 
 def test_the_same_structure_is_taken_over_whole():
