@@ -31,6 +31,8 @@ def main(config: ItamConfig) -> int:
     unreadable = card["unreadable"]["count"]
     lost = f", {unreadable} images unreadable (named in card.json)" if unreadable else ""
     told = "trained" if is_new else "was trained already"
+    if (config.train.precision, card.get("precision")) == ("bf16", "fp32"):
+        told += " (in fp32: the CPU has no bf16)"
     print(f"BLIP-2 stage 1: {told}, {card['steps']:,} steps, loss {figures['loss']:.3f}{lost}")
     print("on held-out images: " + ", ".join(f"{title} {figures[name]:.3f}" for name, title in TITLES.items()))
     print(f"result: {config.output}/blip2, for weights.blip2 of a run{COPY_FIRST if '://' in config.output else ''}")

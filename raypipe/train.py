@@ -76,7 +76,7 @@ class TrainedModel:
 
     It was given the features `columns`, of `dims` dimensions in space and motion. `held_out_means` are the mean spatial
     and motion errors on held-out normal objects; `floors` are the least scores among these by way of weighting, which
-    the frames of a video without any object get.
+    the frames of a video without any object get. `precision` is what rm's matrix products were made in.
     """
 
     kind: ModelKind
@@ -88,6 +88,7 @@ class TrainedModel:
     floors: dict[str, float]
     num_objects: int
     history: list[dict[str, float]]
+    precision: str | None = None
 
 
 def train(
@@ -282,4 +283,5 @@ def _train_reconstruction(
         floors=state["floors"],
         num_objects=state["num_objects"],
         history=state["history"],
+        precision=state.get("precision"),
     )

@@ -257,6 +257,7 @@ def train_itam(plan: ItamPlan, logger: "MetricLogger | None" = None) -> tuple[di
             "new_weights": start.new if config.model.start else "all",
             "steps": state["steps"],
             "temperature": state["temperature"],
+            "precision": state.get("precision"),
             "metrics": state["history"][-1],
             "history": state["history"],
             "config": hide_credentials(config.model_dump()),

@@ -112,6 +112,7 @@ def train_loop(settings: dict[str, Any]) -> None:
             "steps": steps * (epoch + 1),
             "temperature": float(objective.temperature.detach()),
             "unreadable": unreadable_note(unreadable),
+            "precision": _precision(train, device),
         }
         if pool:
             objective.eval()
@@ -231,8 +232,11 @@ def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[
 
 
 def _autocast(config: ItamTrainConfig, device: torch.device) -> torch.autocast:
-    precision = products_here(config.precision, on_gpu=device.type != "cpu")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16, enabled=_precision(config, device) == "bf16")
+
+
+def _precision(config: ItamTrainConfig, device: torch.device) -> str:
+    return products_here(config.precision, on_gpu=device.type != "cpu")
 
 
 def _save(objective: Stage1Objective, optimizer: torch.optim.Optimizer, directory: Path) -> None:

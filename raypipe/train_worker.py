@@ -73,6 +73,7 @@ def train_loop(settings: dict[str, Any]) -> None:
             means, floors = _held_out_figures(module, torch.from_numpy(settings["held_out"]).to(device))
             history[-1]["held_out_error"] = sum(means)
             state = {"history": history, "held_out_means": means, "floors": floors, "num_objects": num_objects}
+            state["precision"] = config.precision
             with tempfile.TemporaryDirectory() as directory:
                 _save(Path(directory), module, optimizer, state)
                 ray.train.report(report | history[-1], checkpoint=ray.train.Checkpoint.from_directory(directory))

@@ -108,7 +108,9 @@ def train_step(config: RunConfig, experiment: Experiment) -> list[str]:
     if is_new:
         ends = [f"{trained.history[i]['loss']:.4f}" for i in (0, -1)] if trained.history else []
         loss = f", loss {' -> '.join(ends)}" if ends else ""
-        line = f"model: {trained.kind}, {trained.num_objects:,} objects in {wall_seconds:.1f} s{loss}"
+        lacks_bf16 = (config.train.precision, trained.precision) == ("bf16", "fp32")
+        note = " (in fp32: the CPU has no bf16)" if lacks_bf16 else ""
+        line = f"model: {trained.kind}, {trained.num_objects:,} objects in {wall_seconds:.1f} s{note}{loss}"
     else:
         line = f"model: {trained.kind}, trained before on {trained.num_objects:,} objects"
     committed, segments = folder.committed(), plan_all(config, catalogue.entries).segments

@@ -153,3 +153,16 @@ def test_steps_out_of_order_are_named(run, data, tmp_path):
     config = config.model_copy(update={"score": config.score.model_copy(update={"model": "knn"})})
     with pytest.raises(UserError, match=r"has no scores .* run `raypipe score` first"):
         run_step("evaluate", config, print)
+
+
+@pytest.mark.parametrize(("here", "note"), [("fp32", " (in fp32: the CPU has no bf16)"), ("bf16", "")])
+def test_the_precision_that_was_taken_is_told_and_kept(run, monkeypatch, here, note):
+    def taken(loop):
+        return lambda settings: loop(settings | {"train": settings["train"] | {"precision": here}})
+
+    monkeypatch.setattr("raypipe.train.with_products_here", taken)
+    config, said = run(train=SMALL | {"epochs": 1, "precision": "bf16"}), []
+    run_step("train", config, said.append)
+    (line,) = (line for line in said if line.startswith("model: rm, 120 objects in "))
+    assert line.partition(" s")[2].partition(", loss")[0] == note
+    assert read_model(RunFolder(config.output), "rm").precision == here
