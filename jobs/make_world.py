@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=320, help="(default: 320)")
     parser.add_argument("--height", type=int, default=240, help="(default: 240)")
     parser.add_argument("--fps", type=int, default=25, help="(default: 25)")
+    parser.add_argument("--far-fraction", type=float, default=0.25, help="of the actors are far away (default: 0.25)")
     parser.add_argument("--novelties", default=",".join(NOVELTIES), help="of test clips, in turn (default: all)")
     return parser
 
@@ -70,6 +71,7 @@ def _write(arguments: argparse.Namespace) -> str:
                 "height": arguments.height,
                 "fps": arguments.fps,
                 "num_frames": default_frames if arguments.frames is None else arguments.frames,
+                "far_fraction": arguments.far_fraction,
                 "novelties": tuple(arguments.novelties.split(",")),
             }
         )
@@ -85,7 +87,7 @@ def _write(arguments: argparse.Namespace) -> str:
 
 
 def _option(place: tuple[int | str, ...]) -> str:
-    return {"num_frames": "frames"}.get(str(place[0]), str(place[0]))
+    return {"num_frames": "frames", "far_fraction": "far-fraction"}.get(str(place[0]), str(place[0]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import ray.train
@@ -25,7 +25,7 @@ from raypipe.models.blip2_losses import TEMPERATURE_RANGE, Pairs, Stage1Objectiv
 from raypipe.models.blip2_metrics import alignment_metrics
 from raypipe.models.blip2_preprocess import normalise
 from raypipe.models.blip2_tokenizer import SentenceTokenizer
-from raypipe.models.precision import products_here
+from raypipe.models.precision import products_here, products_in
 from raypipe.train_group import (
     STATE_FILE,
     gathered,
@@ -116,7 +116,7 @@ def train_loop(settings: dict[str, Any]) -> None:
         }
         if pool:
             objective.eval()
-            with _autocast(train, device):
+            with products_in(_precision(train, device), device):
                 measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
             history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
         report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
@@ -200,7 +200,7 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(epoch * steps + step, train.epochs * steps, train)
         pairs = Pairs(pixels, *(tensor.to(device) for tensor in batch))
-        with _autocast(train, device):
+        with products_in(_precision(train, device), device):
             losses = wrapped(pairs)
             loss = sum(losses[name] for name in LOSSES)
         optimizer.zero_grad()
@@ -231,11 +231,7 @@ def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[
             yield images, (share.ids[chosen].long(), share.mask[chosen].long(), numbers)
 
 
-def _autocast(config: ItamTrainConfig, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=_precision(config, device) == "bf16")
-
-
-def _precision(config: ItamTrainConfig, device: torch.device) -> str:
+def _precision(config: ItamTrainConfig, device: torch.device) -> Literal["fp32", "bf16"]:
     return products_here(config.precision, on_gpu=device.type != "cpu")
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional
 
-from raypipe.models.precision import products_here
+from raypipe.models.precision import products_here, products_in
 from raypipe.train import with_products_here
 
 OLD = {"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}
@@ -35,3 +36,32 @@ def test_each_worker_trains_in_the_precision_of_its_processor(monkeypatch, has_b
     with_products_here(given.append)(settings)
     assert given == [{"train": {"precision": expected, "use_gpu": use_gpu, "epochs": 3}, "seed": 1}]
     assert settings["train"]["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_attention_in_bf16_on_a_cpu_is_that_in_fp32(is_named):
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 8, generator=generator).bfloat16() for _ in range(3))
+    mask = torch.rand(2, 1, 5, 5, generator=generator) < 0.8
+    mask[..., 0] = True
+    named = {"query": query, "key": key, "value": value, "attn_mask": mask}
+    with products_in("bf16", torch.device("cpu")):
+        result = functional.scaled_dot_product_attention(
+            *([] if is_named else named.values()), **(named if is_named else {})
+        )
+    exact = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), mask)
+    assert result.dtype == torch.bfloat16
+    assert torch.equal(result, exact.bfloat16())
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_in_the_precision_and_gradients_in_that_of_the_weights(precision, expected):
+    weight = torch.full((4, 4), 0.5, requires_grad=True)
+    with products_in(precision, torch.device("cpu")):
+        hidden = functional.linear(torch.ones(1, 3, 4), weight)
+        context = functional.scaled_dot_product_attention(hidden, hidden, hidden)
+    assert hidden.dtype == context.dtype == expected
+    context.float().sum().backward()
+    # Of three equal values attention makes the same value: its sum grows by the inputs, each at three places.
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad, torch.full((4, 4), 3.0))

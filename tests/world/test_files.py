@@ -1,3 +1,6 @@
+import json
+
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -83,6 +86,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
         (["--novelties", "flying"], "--novelties"),
         (["--test-clips", "0"], "at least 1"),
         (["--width", "97"], "--width"),
+        (["--far-fraction", "1.5"], "--far-fraction"),
     ],
 )
 def test_the_command_tells_mistakes(tmp_path, capsys, arguments, message):
@@ -95,3 +99,13 @@ def test_the_command_writes(tmp_path, capsys):
     arguments = ["--split", "detection", "--clips", "1", "--frames", "31", "--width", "96", "--height", "72"]
     assert make_world.main(["--out", str(tmp_path / "w"), *arguments]) == 0
     assert "2 pictures with boxes" in capsys.readouterr().out
+
+
+def test_all_can_be_far_away(tmp_path):
+    def mean_height(far_fraction):
+        out = tmp_path / far_fraction
+        arguments = ["--split", "captions", "--clips", "2", "--frames", "31", "--processes", "1"]
+        assert make_world.main(["--out", str(out), "--far-fraction", far_fraction, *arguments]) == 0
+        return np.mean([image["height"] for image in json.loads((out / "captions.json").read_text())["images"]])
+
+    assert mean_height("1") < 0.7 * mean_height("0")
