@@ -4,7 +4,8 @@ ray job submit --working-dir . -- python jobs/train_itam.py --config jobs/train_
 """
 
 from raypipe.cli import run_script
-from raypipe.experiment import track, ui_command
+from raypipe.experiment import track
+from raypipe.tracking_server import ui_command
 from raypipe.train_itam import ItamConfig, load_itam_config, plan_itam, train_itam
 
 COPY_FIRST = " (copy it to a folder that every node has)"

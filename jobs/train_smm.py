@@ -4,7 +4,8 @@ ray job submit --working-dir . -- python jobs/train_smm.py --config jobs/train_s
 """
 
 from raypipe.cli import run_script
-from raypipe.experiment import track, ui_command
+from raypipe.experiment import track
+from raypipe.tracking_server import ui_command
 from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
 
 COPY_FIRST = " (copy it to a folder that every node has)"

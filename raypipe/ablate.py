@@ -14,12 +14,13 @@ from raypipe.catalog import Catalogue, list_videos
 from raypipe.cluster import connect
 from raypipe.config_file import digest
 from raypipe.errors import DataError, UserError
-from raypipe.experiment import Experiment, track, ui_command
+from raypipe.experiment import Experiment, track
 from raypipe.ops.bootstrap import Metric
 from raypipe.pipeline import require_features
 from raypipe.results import figure
 from raypipe.results_page import markdown_table
 from raypipe.storage import RunFolder
+from raypipe.tracking_server import ui_command
 from raypipe.train import training_hash
 from raypipe.versions import versions
 from raypipe.workflow import RESULTS_NAME, evaluate_step, extract_step, score_step, train_step

@@ -1,33 +1,27 @@
 """The record of a run in MLflow: parameters, figures, files, and how it ended.
 
-The only module that knows MLflow. It imports it when a run starts and not before, because that takes seconds. It uses
-the client and never the fluent functions, whose hidden active run does not survive threads and Ray workers. Once a
-run has started, MLflow's own patience with a slow server applies (about four minutes). A server that is gone for
-longer costs the rest of the record, which is told, and not the run.
+With `tracking_server` the only module that knows MLflow. They import it when a run starts and not before, because that
+takes seconds, and use the client, never the fluent functions, whose hidden active run does not survive threads and Ray
+workers. Once a run has started, MLflow's own patience with a slow server applies (about four minutes). A server that
+is gone for longer costs the rest of the record, which is told, and not the run.
 """
 
 import functools
 import json
 import logging
-import os
-import shlex
-import shutil
-import socket
-import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
+from raypipe.tracking_server import bounded, connect, first_line, is_local, locations, open_experiment, refusing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,21 +37,6 @@ DIGEST_LENGTH = 36
 
 # How MLflow names what is the server's fault, or the network's.
 SERVER_ERRORS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
-
-CONNECT_SECONDS = 5
-# For the first contact and the last: a server that is not there must not hold the run up for minutes.
-BOUNDED = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(CONNECT_SECONDS),
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
-QUIET = {
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class TrackingConfig(BaseModel):
@@ -83,7 +62,7 @@ class Experiment:
         self._recorder = recorder
         self.tracking_uri = tracking_uri
         self.run_id: str | None = run.info.run_id if run else None
-        self._experiment_id: str | None = run.info.experiment_id if run else None
+        self.experiment_id: str | None = run.info.experiment_id if run else None
 
     @property
     def lost(self) -> str | None:
@@ -130,7 +109,7 @@ class Experiment:
             dataset = Dataset(
                 name=name,
                 digest=fingerprint[:DIGEST_LENGTH],
-                source_type="local" if _is_local(source) else "external",
+                source_type="local" if is_local(source) else "external",
                 source=json.dumps({"uri": without_credentials(source)}),
                 profile=json.dumps(counts),
             )
@@ -143,7 +122,7 @@ class Experiment:
         if self._recorder is None:
             yield self
             return
-        with _run(self._recorder, self.tracking_uri, self._experiment_id, name, {}, self.run_id) as experiment:
+        with _run(self._recorder, self.tracking_uri, self.experiment_id, name, {}, self.run_id) as experiment:
             experiment.log_params(params or {})
             yield experiment
 
@@ -178,7 +157,7 @@ class Recorder:
             # Figures of a run under way come from a thread of their own, which may find it out at the same time.
             with self._lock:
                 if self.lost is None:
-                    self.lost = _first_line(error)[:MAX_REASON_LENGTH]
+                    self.lost = first_line(error)[:MAX_REASON_LENGTH]
                     logger.warning(
                         "MLflow does not answer any more, the rest of the run is not recorded: %s", self.lost
                     )
@@ -204,10 +183,10 @@ def track(
     if not config.enabled:
         yield Experiment()
         return
-    uri, artifacts = _locations(config.uri, default_directory)
-    with _refusing(uri):
-        client = _connect(uri)
-        experiment_id = _experiment_id(client, config.experiment, artifacts)
+    uri, artifacts = locations(config.uri, default_directory)
+    with refusing(uri):
+        client = connect(uri)
+        experiment_id = open_experiment(client, config.experiment, artifacts)
     with _run(Recorder(client), uri, experiment_id, config.run_name or run_name, tags or {}, parent) as experiment:
         experiment.log_params(params or {})
         yield experiment
@@ -235,23 +214,6 @@ def metric_logger(tracking_uri: str | None, run_id: str | None) -> MetricLogger 
     return None if tracking_uri is None or run_id is None else MetricLogger(tracking_uri, run_id)
 
 
-def ui_command(uri: str) -> str:
-    """Return the shell command that shows the runs of a tracking URI; for a server, its own address.
-
-    The command names mlflow by its path where the shell would not find the one of this installation. A password in
-    the URI is hidden, since the command is printed: the user fills it in.
-    """
-    uri = without_credentials(uri)
-    if uri.startswith(("http://", "https://")):
-        return uri
-    ours = Path(sys.executable).with_name("mlflow")
-    found = shutil.which("mlflow")
-    command = "mlflow" if not ours.exists() or (found and Path(found) == ours) else str(ours)
-    # `env`, because the page and its server would report their use where our own settings do not reach.
-    words = ["env", "MLFLOW_DISABLE_TELEMETRY=true", command, "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    return " ".join(shlex.quote(word) for word in words)
-
-
 @contextmanager
 def _run(
     recorder: Recorder,
@@ -270,7 +232,7 @@ def _run(
         yield Experiment(recorder, uri, run)
     except BaseException as error:
         # The reason the run failed matters more than that its record is incomplete.
-        with _environment(BOUNDED):
+        with bounded():
             recorder("set_tag", run.info.run_id, "failure", _reason(error))
             status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             recorder("set_terminated", run.info.run_id, status)
@@ -281,14 +243,9 @@ def _run(
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    line = _first_line(error)
+    line = first_line(error)
     reason = line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".removesuffix(": ")
     return reason[:MAX_REASON_LENGTH]
-
-
-def _first_line(error: BaseException) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return without_credentials(line)
 
 
 def _param(value: Any) -> str:
@@ -308,118 +265,6 @@ def _metric_batches(metrics: Mapping[str, float | None], step: int) -> Iterator[
         yield rows[i : i + METRICS_PER_BATCH]
 
 
-def _locations(uri: str | None, default_directory: str | Path) -> tuple[str, str | None]:
-    """Return the tracking URI and where a new experiment keeps its files, None where the server decides."""
-    if uri is None:
-        if not _is_local(str(default_directory)):
-            raise UserError(
-                f"tracking.uri: the output {default_directory} is not a local folder and cannot hold the record; "
-                "set tracking.uri, or tracking.enabled to false"
-            )
-        uri = "sqlite:///" + str(Path(default_directory).absolute() / "mlflow.db")
-    database = _sqlite_path(uri)
-    if database is not None:
-        if "?" in str(database):
-            raise UserError(f"tracking.uri: {database} holds a question mark, which a database address cannot")
-        # The worker that logs into it may run in another folder.
-        return f"sqlite:///{database}", (database.parent / "mlflow-artifacts").as_uri()
-    if uri.startswith(("http://", "https://")) or not _is_local(str(default_directory)):
-        return uri, None
-    return uri, (Path(default_directory).absolute() / "mlflow-artifacts").as_uri()
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
-
-
-def _is_local(path: str) -> bool:
-    return "://" not in path
-
-
-@contextmanager
-def _refusing(uri: str) -> Iterator[None]:
-    """Turn what goes wrong on first contact into one line in the user's words."""
-    _quieten()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with _environment(BOUNDED):
-            _probe(uri)
-            yield
-    except (MlflowException, OSError, sqlite3.Error, ValueError, ImportError) as error:
-        # urllib3 tells the cause last, after the address and all that was tried.
-        reason = _first_line(error).rpartition("(Caused by ")[2][:200]
-        raise UserError(
-            f"tracking.uri: MLflow cannot use {without_credentials(uri)} ({reason}); "
-            "start the server, correct tracking.uri, or set tracking.enabled to false"
-        ) from error
-
-
-def _probe(uri: str) -> None:
-    """Raise at once what MLflow would only tell after minutes of trying again."""
-    database = _sqlite_path(uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        # Long enough for another process that is creating the tables.
-        with closing(sqlite3.connect(database, timeout=60)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-    parts = urlsplit(uri)
-    port = DATABASE_PORTS.get(parts.scheme.partition("+")[0])
-    if port and parts.hostname:
-        socket.create_connection((parts.hostname, parts.port or port), timeout=CONNECT_SECONDS).close()
-
-
-def load_mlflow() -> None:
-    """Import MLflow, quietly: done early and in another thread, its seconds need not be waited for."""
-    _quieten()
-    import mlflow.tracking  # noqa: F401
-
-
-def _connect(uri: str) -> Any:
-    _quieten()
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
 @functools.cache
 def _recorder(uri: str) -> Recorder:
-    return Recorder(_connect(uri))
-
-
-def _experiment_id(client: Any, name: str, artifacts: str | None) -> str:
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
-        except MlflowException:
-            # Another process may have made it since we looked.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise UserError(f"tracking.experiment: {name!r} was deleted in MLflow; restore it or choose another name")
-    return str(found.experiment_id)
-
-
-def _quieten() -> None:
-    # Before the import, which is when MLflow reads them.
-    for key, value in QUIET.items():
-        os.environ.setdefault(key, value)
-    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("urllib3", logging.ERROR)):
-        logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set what the user has not set, for as long as the block runs."""
-    added = {key: value for key, value in values.items() if key not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            os.environ.pop(key, None)
+    return Recorder(connect(uri))

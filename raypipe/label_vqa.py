@@ -24,8 +24,9 @@ from raypipe.models.questions import Questioner
 from raypipe.models.vlm import require_vlm
 from raypipe.pools import plan_pools
 from raypipe.progress import progress
+from raypipe.run_record import differences
 from raypipe.stages.label import AnswerQuestions, VqaModelConfig, part_path
-from raypipe.storage import DeadLetter, RunFolder, differences, new_session
+from raypipe.storage import DeadLetter, RunFolder, new_session
 
 EXAMPLE = "jobs/label_vqa.yaml"
 LABELLING_NAME = "labelling.json"

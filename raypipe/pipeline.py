@@ -37,13 +37,14 @@ from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.progress import progress
 from raypipe.ray_metrics import watching
+from raypipe.run_record import open_run
 from raypipe.run_steps import RunSteps, letter_of_deaths
 from raypipe.sharing import meet_others, showing, take_stock
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
 from raypipe.stages.detect import DetectObjects, require_weights
 from raypipe.stages.motion import ExtractMotion, PoolMotion
-from raypipe.storage import DeadLetter, RunFolder, escape, new_session, open_run
+from raypipe.storage import DeadLetter, RunFolder, escape, new_session
 from raypipe.timings import read_timings
 from raypipe.versions import versions
 

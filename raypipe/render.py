@@ -27,8 +27,9 @@ from raypipe.ops.scores import nearest_sample
 from raypipe.overlay import Canvas, DrawnObject, Timeline, strength
 from raypipe.pictures import read_frames
 from raypipe.progress import progress
+from raypipe.run_record import read_run
 from raypipe.score import made_by
-from raypipe.storage import RunFolder, escape, read_run
+from raypipe.storage import RunFolder, escape
 from raypipe.video.index import VideoIndex
 
 if TYPE_CHECKING:

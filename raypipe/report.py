@@ -21,8 +21,9 @@ from raypipe.progress import progress
 from raypipe.published import published
 from raypipe.report_videos import VideoView, add_objects, is_result_of, view_of, were_scored
 from raypipe.results import TITLES
+from raypipe.run_record import read_run
 from raypipe.score import made_by
-from raypipe.storage import DeadLetter, RunFolder, read_run
+from raypipe.storage import DeadLetter, RunFolder
 from raypipe.timings import stage_timings
 
 if TYPE_CHECKING:

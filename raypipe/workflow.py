@@ -19,16 +19,18 @@ from raypipe.cluster import connect
 from raypipe.config import RunConfig
 from raypipe.errors import UserError
 from raypipe.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
-from raypipe.experiment import Experiment, load_mlflow, track, ui_command
+from raypipe.experiment import Experiment, track
 from raypipe.features import read_records, read_scores, serialise_table
 from raypipe.meter import system_metrics
 from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pipeline import extract, require_features
 from raypipe.results import metric_table, per_video_table, results_document
 from raypipe.results_page import results_page
+from raypipe.run_record import require_same_config
 from raypipe.score import made_by, score
-from raypipe.storage import RunFolder, require_same_config
+from raypipe.storage import RunFolder
 from raypipe.timings import TIMINGS_NAME, stage_timings, write_timings
+from raypipe.tracking_server import load_mlflow, ui_command
 from raypipe.train import read_model, train
 from raypipe.versions import versions
 

@@ -9,7 +9,8 @@ import numpy as np
 from raypipe.catalog import Entry, write_catalogue
 from raypipe.config import RunConfig, parse_config
 from raypipe.datasets.folder import Video
-from raypipe.storage import DeadLetter, RunFolder, open_run
+from raypipe.run_record import open_run
+from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.index import VideoIndex
 
 # A frame is 12 kB, so that this much holds 100.

@@ -14,9 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 from pydantic import ValidationError
 
-from raypipe import experiment
+from raypipe import tracking_server
 from raypipe.errors import UserError
-from raypipe.experiment import Experiment, MetricLogger, TrackingConfig, metric_logger, track, ui_command
+from raypipe.experiment import Experiment, MetricLogger, TrackingConfig, metric_logger, track
+from raypipe.tracking_server import ui_command
 
 CONFIG = TrackingConfig()
 
@@ -253,7 +254,7 @@ def test_an_experiment_made_by_another_meanwhile_is_used(output, client, monkeyp
         *(type(client), "get_experiment_by_name"),
         lambda self, name: answers.pop() if answers else look(self, name),
     )
-    assert experiment._experiment_id(client, "raypipe", None) == expected
+    assert tracking_server.open_experiment(client, "raypipe", None) == expected
 
 
 def test_no_telemetry_and_no_chatter(output):
@@ -297,6 +298,6 @@ def test_config_refuses(values):
 
 def test_the_database_is_probed_without_harm(tmp_path):
     path = tmp_path / "new" / "mlflow.db"
-    experiment._probe(f"sqlite:///{path}")
+    tracking_server._probe(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)

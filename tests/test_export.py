@@ -14,8 +14,9 @@ from raypipe.evaluate_files import evaluate_labelled
 from raypipe.export import export
 from raypipe.features import SegmentRecord, commit_features
 from raypipe.pipeline import require_features
+from raypipe.run_record import open_run
 from raypipe.schema import FEATURE
-from raypipe.storage import RunFolder, open_run
+from raypipe.storage import RunFolder
 from tests.small_data import make_config, write_data
 
 # Frames of each video; a snippet is 16 of them.

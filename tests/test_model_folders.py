@@ -6,7 +6,8 @@ import pytest
 from raypipe.config import parse_config
 from raypipe.errors import UserError
 from raypipe.model_folders import PIECE_BYTES, fingerprint, models_of
-from raypipe.storage import RunFolder, open_run
+from raypipe.run_record import open_run
+from raypipe.storage import RunFolder
 
 
 def config_of(weights, **changes):

@@ -13,9 +13,10 @@ from raypipe.catalog import list_videos, plan_video, probe
 from raypipe.cli import main
 from raypipe.datasets.folder import read_folder
 from raypipe.errors import CorruptVideoError, UserError
+from raypipe.run_record import open_run
 from raypipe.run_steps import RunSteps
 from raypipe.stages.decode import DecodeConfig, DecodeFrames
-from raypipe.storage import DeadLetter, RunFolder, open_run
+from raypipe.storage import DeadLetter, RunFolder
 from raypipe.video.probe import probe_video
 from tests.small_data import make_config, write_data
 

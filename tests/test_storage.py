@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import time
 import uuid
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypipe.errors import UserError
-from raypipe.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, new_session, open_run, unescape
+from raypipe.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, new_session, unescape
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -186,27 +185,6 @@ def test_sweep_removes_only_what_is_stale(tmp_path):
     folder.sweep()
     assert [path.name for path in (tmp_path / "attempts").iterdir()] == [fresh]
     assert [path.name for path in (tmp_path / "tmp").iterdir()] == ["new"]
-
-
-def claim(folder, **keys):
-    open_run(
-        folder,
-        config={},
-        feature_keys=keys,
-        config_hash=json.dumps(keys),
-        versions={"raypipe": "1"},
-        catalogue_hash="c",
-    )
-
-
-def test_a_run_folder_belongs_to_one_config(folder):
-    claim(folder, stride=1, root="x")
-    claim(folder, stride=1, root="x")
-    with pytest.raises(UserError, match=r"features of another config: stride \(was 1, now 2\)\. Use another output"):
-        claim(folder, stride=2, root="x")
-    document = folder.read_json("run.json")
-    assert document["feature_keys"] == {"stride": 1, "root": "x"}
-    assert document["versions"] == {"raypipe": "1"}
 
 
 def test_exists_and_paths(folder):
