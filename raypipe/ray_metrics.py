@@ -4,21 +4,17 @@ Ray serves them, with "ray_" before their names, on every node, and adds the nod
 """
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ray.data._internal.execution.execution_callback import ExecutionCallback
-from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from raypipe.meter import Meter
 
 SECONDS_BOUNDARIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
-# A step of Ray Data's loop takes milliseconds; what changes is looked at a few times a second.
-WATCH_SECONDS = 0.25
-
+# Ray Data promises nothing of what its executions show; a run goes on without its queues.
+NOT_SHOWN = "this version of Ray does not show what waits before the pools"
 
 logger = logging.getLogger(__name__)
 
@@ -88,51 +84,17 @@ class DriverMetrics:
                     gauge.set(row[name], {"stage": stage, **self._tags})
 
 
-class WatchExecution(ExecutionCallback):  # type: ignore[misc]
-    """Tells a meter what waits before each pool, which actors run, and what the object store holds."""
-
-    # Of the execution that begins next: Ray Data makes its callbacks itself, without arguments.
-    next_meter: Meter | None = None
-
-    def __init__(self) -> None:
-        self._meter = WatchExecution.next_meter
-        self._watched_at = 0.0
-
-    def on_execution_step(self, executor: Any) -> None:
-        """Look at the execution now and then; called by Ray Data after every step of its loop."""
-        now = time.monotonic()
-        if self._meter is None or now - self._watched_at < WATCH_SECONDS:
-            return
-        self._watched_at = now
-        try:
-            seen = self._look(executor)
-        except (AttributeError, KeyError, TypeError, IndexError) as error:
-            # Ray Data promises nothing of what is looked at here; a run goes on without its queues.
-            logger.warning("this version of Ray does not show what waits before the pools: %r", error)
-            self._meter = None
-        else:
-            self._meter.watch(*seen)
-
-    def _look(self, executor: Any) -> tuple[list[int], list[int], int]:
-        """Return what waits before each pool, the running actors of each, and the bytes of the object store."""
-        states = [
-            (op.get_autoscaling_actor_pools()[0], state)
-            for op, state in executor._topology.items()
-            if isinstance(op, ActorPoolMapOperator)
-        ]
-        # What an actor has beyond the row it works on waits, too.
-        queues = [
-            state.total_enqueued_input_blocks() + pool.num_tasks_in_flight() - pool.num_active_actors()
-            for pool, state in states
-        ]
-        used = executor._resource_manager.get_global_usage().object_store_memory
-        return queues, [pool.num_running_actors() for pool, _ in states], int(used)
-
-
 @contextmanager
 def watching(meter: Meter, dataset: Any) -> Iterator[None]:
-    """Have the meter watch the execution of a dataset that begins in the `with` block."""
-    dataset.context.custom_execution_callback_classes.append(WatchExecution)
+    """Have the meter watch the execution of a dataset that begins in the `with` block, where this Ray lets it."""
+    try:
+        from raypipe.execution_watch import WatchExecution
+
+        dataset.context.custom_execution_callback_classes.append(WatchExecution)
+    except (ImportError, AttributeError) as error:
+        logger.warning("%s: %r", NOT_SHOWN, error)
+        yield
+        return
     WatchExecution.next_meter = meter
     try:
         yield

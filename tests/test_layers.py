@@ -56,6 +56,7 @@ LAYERS = [
         "model_folders",
         "pools",
         "ray_metrics",
+        "execution_watch",
         "sharing",
         "pipeline",
         "run_steps",
@@ -102,6 +103,7 @@ LAYERS = [
 KNOW_RAY = {
     "cluster",
     "demo",
+    "execution_watch",
     "label_vqa",
     "pipeline",
     "plan",
