@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raypipe.features import SegmentRecord, commit_features
+from raypipe.features import SegmentRecord, commit_features, read_records
 from raypipe.schema import DETECTED, FEATURE, NUM_MOTION_BINS, SPATIAL, check_row
 from raypipe.storage import RunFolder
 
@@ -78,6 +78,21 @@ class CommitFeatures:
             warmup=tuple(zip(*names, strict=True)),
         )
         commit_features(self.folder, table, record)
-        done = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
-        counts = {"num_objects": table.num_rows, "num_unparsed": row.get("num_unparsed", 0)}
-        return done | {"num_frames": num_frames} | counts
+        return _done(row, record, row.get("num_unparsed", 0))
+
+    def find(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what `__call__` returned where an earlier attempt got as far as the commit, None where none did.
+
+        Answers that could not be read are not counted again: the file does not tell them.
+        """
+        place = (row["video_id"], row["segment_index"])
+        if not self.folder.filesystem.exists(self.folder.feature_path(*place)):
+            return None
+        (record,) = read_records(self.folder, {place[0]: {place[1]}})
+        return _done(row, record, 0) if record.config_hash == self.config_hash else None
+
+
+def _done(row: dict[str, Any], record: SegmentRecord, num_unparsed: int) -> dict[str, Any]:
+    place = {name: row[name] for name in ("video_id", "segment_index", "start_frame", "stop_frame")}
+    counts = {"num_frames": record.num_frames, "num_objects": record.num_objects}
+    return place | counts | {"num_unparsed": num_unparsed}

@@ -74,6 +74,14 @@ def test_repeating_a_segment_changes_no_byte(folder):
     assert folder.committed() == {"a": {1}}
 
 
+def test_what_is_committed_is_found_by_those_of_the_same_config(folder):
+    commit = CommitFeatures(folder, "hash")
+    assert commit.find(segment()) is None
+    done = commit(segment())
+    assert commit.find(segment()) == done
+    assert CommitFeatures(folder, "other").find(segment()) is None
+
+
 def test_rows_are_checked(folder):
     with pytest.raises(SchemaError, match="commit: the row has no field 'frame_offset'"):
         CommitFeatures(folder, "hash")({})
