@@ -70,7 +70,7 @@ class RunSteps:
 
     def _find(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return what an earlier attempt has committed, in the pool that commits."""
-        finders = [step.find for _, step in self.steps if hasattr(step, "find")]
+        finders = [step.find_committed for _, step in self.steps if hasattr(step, "find_committed")]
         return next(filter(None, (find(row) for find in finders)), None)
 
     def _watched(self, step: Any, place: tuple[str, int]) -> AbstractContextManager[None]:

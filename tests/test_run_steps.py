@@ -6,7 +6,6 @@ from raypipe.stages.commit import CommitFeatures
 from raypipe.storage import RunFolder
 from tests.stages.test_commit import segment
 
-
 RUNS = []
 
 

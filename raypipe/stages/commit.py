@@ -80,7 +80,7 @@ class CommitFeatures:
         commit_features(self.folder, table, record)
         return _done(row, record, row.get("num_unparsed", 0))
 
-    def find(self, row: dict[str, Any]) -> dict[str, Any] | None:
+    def find_committed(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return what `__call__` returned where an earlier attempt got as far as the commit, None where none did.
 
         Answers that could not be read are not counted again: the file does not tell them.

@@ -76,10 +76,10 @@ def test_repeating_a_segment_changes_no_byte(folder):
 
 def test_what_is_committed_is_found_by_those_of_the_same_config(folder):
     commit = CommitFeatures(folder, "hash")
-    assert commit.find(segment()) is None
+    assert commit.find_committed(segment()) is None
     done = commit(segment())
-    assert commit.find(segment()) == done
-    assert CommitFeatures(folder, "other").find(segment()) is None
+    assert commit.find_committed(segment()) == done
+    assert CommitFeatures(folder, "other").find_committed(segment()) is None
 
 
 def test_rows_are_checked(folder):
