@@ -214,7 +214,10 @@ def run_sample(config: RunConfig, rows: Sequence[dict[str, Any]], on_gpu: bool) 
                 raise UserError(row["refusal"])
             if row.get("is_dead"):
                 failure = failure or folder.read_dead()[0].message
-            elif number:
+            elif not number:
+                # What is committed would not be done again.
+                folder.remove(folder.feature_path(planned["video_id"], planned["segment_index"]))
+            else:
                 num_segments += 1
                 num_frames += row["stop_frame"] - row["start_frame"]
                 decoded += _decoded_bytes(config, planned)
