@@ -34,6 +34,8 @@ TEST_PLACES: tuple[Place, ...] = ("square", "park")
 MIN_SIDE_PIXELS, MIN_LENGTH_PIXELS, MIN_VISIBLE = 4.0, 10.0, 0.25
 # Lanes in metres from the camera.
 NEAR_LANES, FAR_LANES = (5.6, 12.0), (14.0, 23.0)
+# In pretraining also as far as anybody goes in the shrinking clips and can still be told.
+PRETRAIN_FAR_LANES = (14.0, 32.0)
 
 
 class WorldConfig(BaseModel):
@@ -129,17 +131,21 @@ class Clip:
 class _Cast:
     """Draws the actors of one clip."""
 
-    def __init__(self, rng: np.random.Generator, config: WorldConfig, scene: Scene, *, any_way: bool) -> None:
-        self._rng, self._config, self._scene, self._any_way = rng, config, scene, any_way
+    def __init__(self, rng: np.random.Generator, config: WorldConfig, scene: Scene, *, is_pretraining: bool) -> None:
+        self._rng, self._config, self._scene, self._is_pretraining = rng, config, scene, is_pretraining
         self.actors: list[Actor] = []
 
     def _lane(self) -> float:
-        low, high = FAR_LANES if self._rng.random() < self._config.far_fraction else NEAR_LANES
+        far = PRETRAIN_FAR_LANES if self._is_pretraining else FAR_LANES
+        low, high = far if self._rng.random() < self._config.far_fraction else NEAR_LANES
         return float(self._rng.uniform(low, high))
 
     def _heading(self, spread: float = 0.35) -> float:
-        """Draw a heading: mostly across the view, now and then towards or away from the camera; or half of them any."""
-        if self._any_way and self._rng.random() < 0.5:
+        """Draw a heading: mostly across the view, now and then towards or away from the camera.
+
+        In pretraining half of them are any: whoever learns from it must have seen everybody from all sides.
+        """
+        if self._is_pretraining and self._rng.random() < 0.5:
             return float(self._rng.uniform(-np.pi, np.pi))
         if spread > 0.3 and self._rng.random() < 0.15:
             return float(self._rng.choice([1, -1]) * np.pi / 2 + self._rng.normal(0, 0.3))
@@ -266,8 +272,7 @@ def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
         place = TEST_PLACES[camera % len(TEST_PLACES)]
         scene = make_scene(scene_seed, config.width, config.height, (place,))
         novelties = [config.novelties[number % len(config.novelties)]] if split == "test" else []
-    # Whoever learns from it must have seen everybody from all sides.
-    cast = _Cast(rng, config, scene, any_way=split == "pretrain")
+    cast = _Cast(rng, config, scene, is_pretraining=split == "pretrain")
     name = f"{number + 1:03d}"
     if split == "shrinking":
         name += "_" + _cast_shrinking(cast, number)

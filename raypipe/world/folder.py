@@ -117,13 +117,11 @@ def write_clip(root: Path, plan: FolderPlan, folder: str, split: Split, number: 
     config = plan.config
     clip = make_clip(config, split, number)
     name = f"{folder}/{clip.name}"
-    shown: list[tuple[Seen, ...]] = []
-    novel: list[bool] = []
     video = root / f"{name}.mp4"
     try:
         for kind in ("", "boxes", "truth", "labels"):
             (root / kind / folder).mkdir(parents=True, exist_ok=True)
-        write_video(video, _watch(clip, shown, novel), config.fps)
+        shown, novel = film(clip, video, config.fps)
         (root / "boxes" / f"{name}.txt").write_text(mot_text(shown))
         (root / "truth" / f"{name}.csv").write_text(truth_text(shown))
     except OSError as error:
@@ -166,12 +164,19 @@ def _cannot_write(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: {reason}; clips that were drawn stay: mend that, and start it again")
 
 
-def _watch(clip: Clip, shown: list[tuple[Seen, ...]], novel: list[bool]) -> Iterator[NDArray[np.uint8]]:
-    """Yield a clip's pictures, and note what they show."""
-    for frame in clip.frames():
-        shown.append(frame.seen)
-        novel.append(frame.is_novel)
-        yield frame.image
+def film(clip: Clip, path: Path, fps: int) -> tuple[list[tuple[Seen, ...]], list[bool]]:
+    """Draw a clip into an H.264 file; return what each frame shows, and whether it clearly shows anything novel."""
+    shown: list[tuple[Seen, ...]] = []
+    novel: list[bool] = []
+
+    def draw() -> Iterator[NDArray[np.uint8]]:
+        for frame in clip.frames():
+            shown.append(frame.seen)
+            novel.append(frame.is_novel)
+            yield frame.image
+
+    write_video(path, draw(), fps)
+    return shown, novel
 
 
 def intervals(is_novel: Sequence[bool], max_gap: int = 0) -> list[tuple[int, int]]:

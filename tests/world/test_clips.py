@@ -81,6 +81,16 @@ def test_training_sees_everybody_from_all_sides():
     assert quarters("test")[[1, 3]].sum() < 0.25
 
 
+def test_training_sees_people_as_far_away_as_the_shrinking_ones_go():
+    config = WorldConfig(num_frames=40, far_fraction=1.0)
+
+    def farthest(split):
+        return max(actor.xy[:, 1].max() for number in range(6) for actor in make_clip(config, split, number).actors)
+
+    assert farthest("pretrain") > 28
+    assert farthest("test") < 28
+
+
 def test_train_and_test_clips_share_their_cameras_and_pretraining_has_its_own():
     pictures = {
         split: {make_clip(SMALL, split, number).scene.background.tobytes() for number in range(8)}

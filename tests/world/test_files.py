@@ -1,5 +1,6 @@
 import json
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -8,7 +9,7 @@ from PIL import Image
 from jobs import make_world
 from raypipe.datasets.coco_captions import read_captions
 from raypipe.errors import UserError
-from raypipe.world.clips import Seen, WorldConfig
+from raypipe.world.clips import Seen, WorldConfig, make_clip
 from raypipe.world.files import (
     CLASSES,
     crop_rectangle,
@@ -16,6 +17,7 @@ from raypipe.world.files import (
     write_detection,
     yolo_text,
 )
+from raypipe.world.folder import film
 
 SMALL = WorldConfig(width=96, height=72, num_frames=40, num_walkers=2, novelties=("cycling",))
 SEEN = Seen(3, (10.0, 20.0, 30.0, 60.0), (10.0, 20.0, 30.0, 60.0), 1.0, "vehicle", "driving", "a car is driving", True)
@@ -57,6 +59,24 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
             x, y, width, height = map(float, (x, y, width, height))
             assert 0 <= x - width / 2 < x + width / 2 <= 1.000001
             assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
+
+
+def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
+    write_captions(tmp_path / "captions", SMALL, 1)
+    clip = make_clip(SMALL, "pretrain", 0)
+    film(clip, tmp_path / "clip.mp4", SMALL.fps)
+    drawn = [frame.image for frame in clip.frames()]
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    seen = {(number, one.track_id): one for number, frame in enumerate(clip.frames()) for one in frame.seen}
+    crops = sorted((tmp_path / "captions" / "images").glob("*.jpg"))
+    assert crops
+    for crop in crops:
+        _, number, track = crop.stem.split("_")
+        x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)], SMALL)
+        found = np.asarray(Image.open(crop), np.float64)
+        far_from = [np.abs(found - images[int(number)][y1:y2, x1:x2]).mean() for images in (decoded, drawn)]
+        assert far_from[0] < far_from[1]
 
 
 @pytest.mark.parametrize("write", [write_captions, write_detection])
