@@ -33,7 +33,8 @@ def with_earlier_steps(folder: Path, later: tuple[Path, ...] = ()) -> dict[str, 
         raise UserError(f"{folder}: its card says that it started from itself; keep what a training starts from apart")
     card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
     start = card.get("started_from")
-    if start and (Path(start) / CARD_FILE).is_file():
+    # The card of a shipped model holds those before it already.
+    if isinstance(start, str) and (Path(start) / CARD_FILE).is_file():
         card["started_from"] = {"folder": start} | with_earlier_steps(Path(start), (*later, folder.resolve()))
     return card
 

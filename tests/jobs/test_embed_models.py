@@ -62,6 +62,17 @@ def test_a_card_tells_of_the_trainings_before(folders, tmp_path):
     assert card == {"steps": 2, "started_from": {"folder": "weights/second", "steps": 3, "started_from": before}}
 
 
+def test_a_card_keeps_the_trainings_that_a_shipped_start_tells_of(folders, tmp_path):
+    shipped = tmp_path / "weights" / "shipped"
+    shipped.mkdir()
+    before = {"folder": "weights/first", "steps": 5, "started_from": None}
+    (shipped / "card.json").write_text(json.dumps({"steps": 3, "started_from": before}))
+    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(shipped)}))
+    embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    card = json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text())
+    assert card == {"steps": 2, "started_from": {"folder": "weights/shipped", "steps": 3, "started_from": before}}
+
+
 def test_a_start_that_was_written_over_is_refused(folders, tmp_path):
     folder = folders["blip2"]
     (folder / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(folder)}))
