@@ -143,10 +143,15 @@ class _Cast:
     def _heading(self, spread: float = 0.35) -> float:
         """Draw a heading: mostly across the view, now and then towards or away from the camera.
 
-        In pretraining half of them are any: whoever learns from it must have seen everybody from all sides.
+        In pretraining a quarter of them are any, and half are away or towards: who is seen from behind looks much the
+        same whatever he does, so it takes more of them to learn it.
         """
-        if self._is_pretraining and self._rng.random() < 0.5:
-            return float(self._rng.uniform(-np.pi, np.pi))
+        if self._is_pretraining:
+            kind = self._rng.random()
+            if kind < 0.25:
+                return float(self._rng.uniform(-np.pi, np.pi))
+            if kind < 0.75:
+                return float(self._rng.choice([1, 1, -1]) * np.pi / 2 + self._rng.normal(0, 0.3))
         if spread > 0.3 and self._rng.random() < 0.15:
             return float(self._rng.choice([1, -1]) * np.pi / 2 + self._rng.normal(0, 0.3))
         return float(self._rng.choice([0.0, np.pi]) + self._rng.uniform(-spread, spread))
