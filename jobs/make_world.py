@@ -1,6 +1,6 @@
 """Write the rendered world: data sets for training small models, and for watching them work.
 
-    python -m jobs.make_world --out world/demo --split folder --train-clips 16 --test-clips 14
+    python -m jobs.make_world --out world/demo --split folder --train-clips 8 --test-clips 14
     python -m jobs.make_world --out world/captions --split captions --clips 400
     python -m jobs.make_world --out world/detection --split detection --clips 200
     python -m jobs.make_world --out world/shrinking --split shrinking --test-clips 8 --frames 400
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=len(os.sched_getaffinity(0)),
         help="that draw captions and detection (default: all cores)",
     )
-    parser.add_argument("--train-clips", type=int, default=16, help="(default: 16)")
+    parser.add_argument("--train-clips", type=int, default=8, help="(default: 8)")
     parser.add_argument("--test-clips", type=int, default=14, help="(default: 14)")
     parser.add_argument("--frames", type=int, default=None, help="of a clip (default: 150; 400 of shrinking)")
     parser.add_argument("--width", type=int, default=320, help="(default: 320)")

@@ -43,7 +43,7 @@ EXIT_DEAD_LETTERS = 3
 class Demo:
     """What a demo is made of: clips, and the models that watch them."""
 
-    num_train: int = 16
+    num_train: int = 8
     num_test: int = 14
     num_frames: int = 150
     models: dict[str, str] = field(default_factory=lambda: {"yolo": YOLO, "blip2": BLIP2, "smm": SMM})
@@ -64,8 +64,8 @@ def demo_config(root: Path, output: Path, seed: int, models: dict[str, str]) -> 
         "detector": {"kind": "yolo", "yolo": {"weights": models["yolo"], "image_size": 320}},
         # A runner crosses his own width in some ten frames: vectors further apart in time are not his any more.
         "motion": {"window_seconds": 0.4},
-        # Some twelve thousand objects: in batches of the default size they would be a few steps an epoch.
-        "train": {"batch_size": 256, "epochs": 30},
+        # Some six thousand objects: in batches of the default size they would be a few steps an epoch.
+        "train": {"batch_size": 256, "epochs": 60},
         # Chosen on world 501: what is novel in a clip of six seconds is over in two, which half a second of smoothing
         # blurs; and `balanced` would let the errors of motion, large where tracks break, outweigh those of looks.
         "score": {"weighting": "joint", "smoothing_seconds": 0.12},
