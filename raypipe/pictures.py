@@ -13,8 +13,7 @@ from raypipe.catalog import Entry
 from raypipe.errors import DataError
 from raypipe.ops.boxes import clip, expand
 from raypipe.video.container import local_path
-from raypipe.video.decode import decode_frames
-from raypipe.video.index import seek_point
+from raypipe.video.decode import decode_at
 
 FRAME_WIDTH, FRAME_HEIGHT = 400, 300
 CROP_HEIGHT, CROP_WIDTH = 132, 132
@@ -50,15 +49,7 @@ def read_frames(entry: Entry, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
     path = local_path(uri)
     if path is not None and path.is_file() and path.stat().st_size != entry.video.num_bytes:
         raise DataError(f"{uri}: the file has changed since its features were extracted")
-    seek_dts, seek_pts = seek_point(index, int(frames[0]))
-    return decode_frames(
-        uri,
-        frame_indices=frames,
-        frame_pts=index.pts[frames],
-        seek_dts=seek_dts,
-        seek_pts=seek_pts,
-        size=(index.width, index.height),
-    )
+    return decode_at(uri, index, frames)
 
 
 def frame_picture(image_HW3: NDArray[np.uint8], boxes_N4: NDArray[np.float32], top: int | None) -> Picture:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from raypipe.errors import CorruptVideoError
 from raypipe.video.container import describe, local_path, open_video, read_packets
 from raypipe.video.folder import decode_folder
-from raypipe.video.index import COUNTED_PTS, FILE_START
+from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -71,6 +71,19 @@ def decode_frames(
     if not result.is_whole:
         raise CorruptVideoError(f"{uri}: {result.complaint(frame_indices)}")
     return frames
+
+
+def decode_at(uri: str, index: VideoIndex, frame_indices: I64) -> U8:
+    """Return chosen frames, (T,) ascending, at the video's own size, uint8 (T, H, W, 3); see `decode_frames`."""
+    seek_dts, seek_pts = seek_point(index, int(frame_indices[0]) if len(frame_indices) else 0)
+    return decode_frames(
+        uri,
+        frame_indices=frame_indices,
+        frame_pts=index.pts[frame_indices],
+        seek_dts=seek_dts,
+        seek_pts=seek_pts,
+        size=(index.width, index.height),
+    )
 
 
 @dataclass

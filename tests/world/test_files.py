@@ -61,6 +61,11 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
             assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
 
 
+def test_a_clip_of_nobody_has_no_crops(tmp_path):
+    empty = SMALL.model_copy(update={"num_walkers": 0, "num_standing": 0, "num_strollers": 0})
+    assert write_captions(tmp_path / "captions", empty, 1) == 0
+
+
 def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
     write_captions(tmp_path / "captions", SMALL, 1)
     clip = make_clip(SMALL, "pretrain", 0)
