@@ -27,15 +27,21 @@ MAX_BYTES = 20_000_000
 def with_earlier_steps(folder: Path, later: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a model's card, with the card of the model that its training started from below `started_from`.
 
-    Raises UserError where a model is said to have started from itself: its start was written over.
+    Raises UserError where a model is said to have started from itself, as when its start was written over, and where
+    the start has no card.
     """
     if folder.resolve() in later:
         raise UserError(f"{folder}: its card says that it started from itself; keep what a training starts from apart")
     card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
     start = card.get("started_from")
     # The card of a shipped model holds those before it already.
-    if isinstance(start, str) and (Path(start) / CARD_FILE).is_file():
-        card["started_from"] = {"folder": start} | with_earlier_steps(Path(start), (*later, folder.resolve()))
+    if isinstance(start, str):
+        if not (Path(start) / CARD_FILE).is_file():
+            raise UserError(f"{folder}: its training started from {start}, which has no {CARD_FILE} any more")
+        before = with_earlier_steps(Path(start), (*later, folder.resolve()))
+        if "training_hash" in card and before.get("training_hash") == card["training_hash"]:
+            raise UserError(f"{folder}: {start}, which its training started from, is this training's own result now")
+        card["started_from"] = {"folder": start} | before
     return card
 
 
@@ -59,6 +65,8 @@ def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
         for file in (*FILES[name], CARD_FILE):
             if not (folder / file).is_file():
                 raise UserError(f"--{name}: {folder} has no {file}; expected the result of a training")
+        if folder.resolve() == (out / name).resolve():
+            raise UserError(f"--{name}: {folder} is what is shipped already")
         documents[name] = without_folders(with_earlier_steps(folder), str(root.resolve()))
     kept = {name: out / name for name in FILES if (out / name).is_dir()} | folders
     total = sum((folder / file).stat().st_size for name, folder in kept.items() for file in FILES[name])

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from jobs.world_figures import FarShares, Share, Told, average_precisions, caption_shares, far_shares
 from raypipe.catalog import Catalogue
@@ -90,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(["", *table(found)]))
         document = {"versions": versions(), "seeds": found}
         write_json(json.loads(json.dumps(document, default=asdict)), arguments.json)
+    except ValidationError as error:
+        for one in error.errors():
+            print(f"evaluate_world: {one['loc'][-1]}: {one['msg']}", file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"evaluate_world: {error}", file=sys.stderr)
         return 2
@@ -140,7 +145,11 @@ def _extract(plan: FolderPlan, out: Path, seed: int, models: dict[str, str]) -> 
     draw(out / "data", plan, config.ray, print)
     for line in extract_step(config, Experiment()):
         print(line, flush=True)
-    return config, require_features(config, RunFolder(config.output))
+    folder = RunFolder(config.output)
+    if dead := folder.dead():
+        # Without them the figures would be of other frames than those of other models.
+        raise UserError(f"{folder.root}: {len(dead)} clips have dead letters, so no figures; remove it, or see why")
+    return config, require_features(config, folder)
 
 
 def _names(catalogue: Catalogue) -> list[str]:

@@ -115,7 +115,7 @@ class FarShares:
 
 def far_shares(truth: Truth, told: Told) -> FarShares:
     """Return what is right of clear objects that are far: the Q-Former's own captions, and the sentences."""
-    far = np.flatnonzero(truth.is_clear & (truth.height < FAR_PIXELS))
+    far = np.flatnonzero(truth.is_clear & (truth.whole_height < FAR_PIXELS))
     pairs = match(truth.frame, truth.boxes, told.frame, told.boxes)[far]
     rows = [(str(truth.action[row]), other) for row, other in zip(far.tolist(), pairs.tolist(), strict=True)]
     seen = [(action, other) for action, other in rows if other >= 0]

@@ -90,6 +90,7 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
     plan = demo.world(seed)
     require_weights(config.detector)
     models = models_of(config)
+    was_begun = (out / "run").exists() or len(missing_clips(root, plan)) < len(plan.clips())
     open_folder(root, plan)
     folder = RunFolder(str(out.absolute()))
     folder.require_space(FREE_BYTES)
@@ -110,7 +111,8 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
     report, where, size = write_report(config)
     for line in ["", *(f"note: {note}" for note in report.notes), *finding_lines(report), f"report: {where} ({size})"]:
         keep(line)
-    keep(f"the whole demo took {time.monotonic() - started:.0f} s")
+    whole = "what was left of the demo" if was_begun else "the whole demo"
+    keep(f"{whole} took {time.monotonic() - started:.0f} s")
     exit_code = EXIT_DEAD_LETTERS if num_dead else 0
     document = {"hash": _state(config, plan, models), "exit_code": exit_code, "lines": lines}
     folder.commit_json(DONE_NAME, document)
@@ -157,7 +159,8 @@ def _drawn(reference: Any) -> int:
 
 def _state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
     """Return the hash of all that a finished demo is made of and has written."""
-    folder = RunFolder(config.output)
+    folder, data = RunFolder(config.output), RunFolder(str(config.dataset.root))
     there = [folder.exists(name) for name in (REPORT_PATH, "results.json")]
     stamps = [folder.stamps(kind) for kind in ("features", "scores", "models")]
+    stamps += [data.stamps(kind) for kind in ("train", "test", "labels", "labels.csv")]
     return digest([config.model_dump(mode="json"), plan.document(), models, versions(), there, stamps])

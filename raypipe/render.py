@@ -196,7 +196,7 @@ def _encode(path: Path, entry: Entry, index: VideoIndex, canvas: Canvas, drawn: 
 def _frames(entry: Entry, index: VideoIndex) -> Iterator[NDArray[np.uint8] | None]:
     """Yield every frame in order, None for those of a stretch that cannot be decoded.
 
-    Raises UserError where the first stretches cannot, since then there is nothing to show.
+    Raises UserError where none can, since then there is nothing to show.
     """
     size = max(1, CHUNK_BYTES // (3 * index.width * index.height))
     chunks = np.split(np.arange(index.num_frames), range(size, index.num_frames, size))

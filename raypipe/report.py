@@ -1,7 +1,7 @@
 """What a report says of a run: everything is gathered here, from the run folder, and written by `report_page`.
 
-Any state of a run can be reported; what is missing is said in the report's notes. Memory is bounded: videos are read
-one after the other, and the report keeps a fixed number of points and pictures of a fixed number of videos.
+Any state of a run can be reported; what is missing is said in the report's notes. Videos are read one after
+the other: of each a fixed number of points is kept, some 15 KB, and of a fixed number of them pictures.
 """
 
 from collections.abc import Sequence
@@ -186,7 +186,7 @@ def _read_videos(
             continue
         row = results.get(name)
         view = view_of(name, table, labels, row)
-        if row is not None and is_result_of(view, table, row):
+        if row is not None and is_result_of(name, table, labels, row):
             agreeing.add(name)
         videos.append(view)
     if without:

@@ -1,5 +1,6 @@
 """What a report says of one test video: its timeline, its peaks and its strongest tracks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from raypipe.evaluate import align_labels
 from raypipe.findings import Objects, Peak, peaks_of
 from raypipe.ops.findings import frame_ends, step_maxima, strongest_tracks
 from raypipe.ops.intervals import runs
+from raypipe.ops.metrics import roc_auc
 from raypipe.pictures import Picture, crop_picture, frame_picture, read_frame
 
 if TYPE_CHECKING:
@@ -120,13 +122,25 @@ def view_of(
     )
 
 
-def is_result_of(view: VideoView, table: pa.Table, result: Mapping[str, Any]) -> bool:
-    """Whether a video's row of results.json was made of these scores and, where there are labels, of these labels."""
+def is_result_of(
+    name: str, table: pa.Table, labels: "Mapping[str, Sequence[Interval]] | None", result: Mapping[str, Any]
+) -> bool:
+    """Whether a video's row of results.json was made of these scores and, where there are labels, of these labels.
+
+    As far as the row tells: labels that moved are known by the AUC, which is another one then unless it was 0 or 1.
+    """
     score = table["score"].to_numpy(zero_copy_only=False)
-    scored = score[~np.isnan(score)]
+    is_scored = ~np.isnan(score)
+    scored = score[is_scored]
     ends = (float(scored.min()), float(scored.max())) if scored.size else (None, None)
-    same_labels = view.num_abnormal is None or view.num_abnormal == result["num_abnormal"]
-    return same_labels and ends == (result["min_score"], result["max_score"])
+    if ends != (result["min_score"], result["max_score"]):
+        return False
+    if labels is None:
+        return True
+    label = align_labels(labels.get(name, []), len(score))[0]
+    auc = roc_auc(scored, label[is_scored]) if scored.size else None
+    same_auc = auc == result["auc"] if auc is None or result["auc"] is None else math.isclose(auc, result["auc"])
+    return same_auc and int(label.sum()) == result["num_abnormal"]
 
 
 def were_scored(view: VideoView, objects: Objects, stride: int) -> bool:

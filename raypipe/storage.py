@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 import uuid
 from collections import defaultdict
@@ -38,6 +39,8 @@ from raypipe.errors import UserError
 logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 24 * 3600.0
+# What trying again does not change: no right to write, and files where folders should be.
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ class RunFolder:
     def commit(self, path: str, content: bytes) -> None:
         """Put `content` at `path` in one step: a reader, or a restart after a crash, sees all of it or nothing.
 
-        Local: temporary file, fsync, rename. Object store: one PUT. Raises UserError where the disk is full.
+        Local: temporary file, fsync, rename. Object store: one PUT. Raises UserError where a local disk is full, and
+        where its folder cannot be written to.
         """
         if not self.is_local:
             self.filesystem.pipe_file(path, content)
@@ -144,6 +148,8 @@ class RunFolder:
         try:
             self._commit_locally(Path(path), content)
         except OSError as error:
+            if error.errno in FORBIDDEN:
+                raise UserError(f"{path} cannot be written ({error.strerror})") from error
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise UserError(
@@ -354,6 +360,11 @@ class RunFolder:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"output: {folder} cannot be made ({error.strerror})") from error
+            try:
+                tempfile.TemporaryFile(dir=folder).close()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise UserError(f"output: {folder} cannot be written to ({error.strerror})") from error
             free = shutil.disk_usage(folder).free
             if free < num_bytes:
                 raise UserError(f"{folder}: {free / 2**20:.0f} MiB free on its disk, {num_bytes / 2**20:.0f} needed")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from raypipe import demo as demo_module
 from raypipe import embedded
 from raypipe.config import RayConfig, parse_config
-from raypipe.demo import Demo, demo_config, draw, run_demo
+from raypipe.demo import Demo, _state, demo_config, draw, run_demo
 from raypipe.errors import UserError
 from raypipe.world.folder import FolderPlan, missing_clips, open_folder, write_clip
 from tests.demo_models import write_models
@@ -136,7 +137,7 @@ def test_a_demo_that_is_killed_again_and_again_is_done_in_the_end(tmp_path, mode
     assert all("(score " in line for line in findings)
     assert report.startswith(f"report: {out}/run/report/index.html (")
     assert (out / "run/report/index.html").read_text().startswith("<!doctype html>")
-    assert took.startswith("the whole demo took ")
+    assert took.startswith("what was left of the demo took ")
     # Once more: it says the same, and neither draws nor starts anything.
     began = time.monotonic()
     again = start(out, folder)
@@ -150,8 +151,24 @@ def test_a_demo_that_is_killed_again_and_again_is_done_in_the_end(tmp_path, mode
     assert time.monotonic() - began < 60
     # What somebody took away is made again.
     (out / "run/report/index.html").unlink()
+    shutil.rmtree(out / "data")
     once_more = start(out, folder)
     said, errors = once_more.communicate(timeout=600)
     assert once_more.returncode == 0, errors
     assert "4 segments were there already" in said
+    assert "\nwhat was left of the demo took " in said
     assert (out / "run/report/index.html").exists()
+    assert len(list(out.glob("data/test/*.mp4"))) == 2
+
+
+@pytest.mark.parametrize("gone", ["run/report/index.html", "run/results.json", "run/scores/a", "data/test/001.mp4"])
+def test_a_demo_of_which_something_was_taken_away_is_not_done(tmp_path, gone):
+    for name in (gone, "run/features/b", "data/labels.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    demo = Demo()
+    config = parse_config(demo_config(tmp_path / "data", tmp_path / "run", 0, demo.models), "demo")
+    whole = _state(config, demo.world(0), demo.models)
+    assert _state(config, demo.world(0), demo.models) == whole
+    (tmp_path / gone).unlink()
+    assert _state(config, demo.world(0), demo.models) != whole

@@ -56,6 +56,20 @@ def test_a_video_is_rendered_without_what_is_missing(run_copy, tmp_path, removed
     assert len(frames_of(tmp_path / "out.mp4")[1]) == LENGTHS[video]
 
 
+def test_a_video_is_rendered_without_labels(run_copy, tmp_path):
+    labels = data_path(run_copy, "labels.csv")
+    with away(labels):
+        assert render_video(run_copy, "test/1", tmp_path / "none.mp4").notes == ()
+        labels.write_text("of another kind")
+        try:
+            bad = render_video(run_copy, "test/1", tmp_path / "bad.mp4")
+        finally:
+            labels.unlink()
+    assert [note.partition(str(labels))[0] for note in bad.notes] == ["no labels: "]
+    for name in ("none.mp4", "bad.mp4"):
+        assert len(frames_of(tmp_path / name)[1]) == LENGTHS["test/1"]
+
+
 def test_a_stretch_that_cannot_be_decoded_is_blank(run_copy, tmp_path, monkeypatch):
     def read(entry, frames, read_frames=render.read_frames):
         if frames[0] in broken:

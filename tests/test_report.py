@@ -157,6 +157,29 @@ def test_labels_that_changed_make_the_results_old(run_copy):
     assert found.metrics == []
 
 
+def test_labels_that_moved_make_the_results_old(run_copy):
+    labels = data_path(run_copy, "labels.csv")
+    before = labels.read_text()
+    assert "test/0,130,260" in before
+    labels.write_text(before.replace("test/0,130,260", "test/0,65,195"))
+    try:
+        found = gather(run_copy)
+    finally:
+        labels.write_text(before)
+    assert any("results.json is of other scores or labels" in note for note in found.notes)
+
+
+def test_labels_that_cannot_be_read_are_told(run_copy):
+    labels = data_path(run_copy, "labels.csv")
+    with away(labels):
+        labels.mkdir()
+        try:
+            found = gather(run_copy)
+        finally:
+            labels.rmdir()
+    assert "labels.csv cannot be read" in found.notes[0]
+
+
 @pytest.mark.parametrize("kind", ["moved", "other size"])
 def test_pictures_of_a_video_that_is_not_there_say_why(run_copy, kind):
     video = data_path(run_copy, "test/1.mp4")

@@ -206,3 +206,12 @@ def test_require_space(tmp_path):
     RunFolder("memory://x").require_space(2**70)
     with pytest.raises(UserError, match="MiB free on its disk"):
         RunFolder(str(tmp_path)).require_space(2**70)
+    # Nobody may write there, not even root.
+    with pytest.raises(UserError, match="output: /proc cannot be written to"):
+        RunFolder("/proc").require_space(1)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "tmp").write_text("where temporary files should lie")
+    with pytest.raises(UserError, match=r"a\.txt cannot be written \(File exists"):
+        RunFolder(str(tmp_path)).commit(str(tmp_path / "a.txt"), b"")

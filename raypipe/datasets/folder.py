@@ -16,6 +16,7 @@ from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
 from raypipe.datasets.tree import SPLITS, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import join, overlaps
+from raypipe.storage import store_errors
 
 __all__ = ["Interval", "Listing", "Video", "read_folder"]
 
@@ -63,6 +64,8 @@ def _read_csv(fs: Any, path: str, columns: tuple[str, ...]) -> list[tuple[int, d
         text = fs.cat_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8: {error}") from error
+    except store_errors() as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = tuple(name.strip() for name in reader.fieldnames or ())
     if names != columns:

@@ -122,10 +122,13 @@ def write_clip(root: Path, plan: FolderPlan, folder: str, split: Split, number: 
         for kind in ("", "boxes", "truth", "labels"):
             (root / kind / folder).mkdir(parents=True, exist_ok=True)
         shown, novel = film(clip, video, config.fps)
-        (root / "boxes" / f"{name}.txt").write_text(mot_text(shown))
-        (root / "truth" / f"{name}.csv").write_text(truth_text(shown))
+        # The labels, which say that the clip is whole, must not be on disk before it.
+        with video.open("rb+") as file:
+            os.fsync(file.fileno())
     except OSError as error:
         raise _cannot_write(video, error) from error
+    _write_text(root / "boxes" / f"{name}.txt", mot_text(shown))
+    _write_text(root / "truth" / f"{name}.csv", truth_text(shown))
     gap = round(GAP_SECONDS * config.fps)
     labels = "".join(f"{name},{start},{end}\n" for start, end in intervals(novel, gap))
     _write_text(_labels_path(root, folder, number), labels)

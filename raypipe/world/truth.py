@@ -17,13 +17,17 @@ MIN_IOU = 0.5
 
 @dataclass(frozen=True)
 class Truth:
-    """The N objects of a clip's frames, in the order of the frames: (N,) each, `boxes` (N, 4) hold what is visible."""
+    """The N objects of a clip's frames, in the order of the frames: (N,) each, `boxes` (N, 4) hold what is visible.
+
+    `whole_height` is that of the whole object in pixels, hidden parts included.
+    """
 
     frame: NDArray[np.int64]
     boxes: NDArray[np.float64]
     visible: NDArray[np.float64]
     class_name: NDArray[np.object_]
     action: NDArray[np.object_]
+    whole_height: NDArray[np.float64]
 
     @property
     def height(self) -> NDArray[np.float64]:
@@ -55,6 +59,7 @@ def read_truth(path: Path) -> Truth:
         visible=table["visible"].to_numpy().astype(np.float64),
         class_name=np.array(table["class"].to_pylist(), object),
         action=np.array(table["action"].to_pylist(), object),
+        whole_height=(table["whole_y2"].to_numpy() - table["whole_y1"].to_numpy()).astype(np.float64),
     )
 
 

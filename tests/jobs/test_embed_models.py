@@ -78,3 +78,25 @@ def test_a_start_that_was_written_over_is_refused(folders, tmp_path):
     (folder / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(folder)}))
     with pytest.raises(UserError, match="started from itself"):
         embed_models.embed(folders, tmp_path / "assets", tmp_path)
+
+
+def test_a_model_that_started_from_the_shipped_one_is_embedded_once(folders, tmp_path):
+    out = tmp_path / "assets"
+    embed_models.embed(folders, out, tmp_path)
+    (out / "blip2" / "card.json").write_text(json.dumps({"training_hash": "a", "started_from": None}))
+    card = {"training_hash": "b", "started_from": str(out / "blip2")}
+    (folders["blip2"] / "card.json").write_text(json.dumps(card))
+    embed_models.embed(folders, out, tmp_path)
+    shipped = json.loads((out / "blip2" / "card.json").read_text())
+    assert (shipped["training_hash"], shipped["started_from"]["training_hash"]) == ("b", "a")
+    with pytest.raises(UserError, match="is this training's own result now"):
+        embed_models.embed(folders, out, tmp_path)
+    assert json.loads((out / "blip2" / "card.json").read_text()) == shipped
+    with pytest.raises(UserError, match=r"--smm: .* is what is shipped already"):
+        embed_models.embed({"smm": out / "smm"}, out, tmp_path)
+
+
+def test_a_start_without_a_card_is_refused(folders, tmp_path):
+    (folders["smm"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(tmp_path)}))
+    with pytest.raises(UserError, match=r"has no card\.json any more"):
+        embed_models.embed(folders, tmp_path / "assets", tmp_path)

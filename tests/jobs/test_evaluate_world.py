@@ -1,7 +1,12 @@
+import pyarrow.parquet as pq
 import pytest
 
-from jobs.evaluate_world import main, rows_of, table
+from jobs import evaluate_world
+from jobs.evaluate_world import build_parser, main, measure_seed, rows_of, table
 from jobs.world_figures import FarShares, Share
+from raypipe.errors import UserError
+from raypipe.storage import DeadLetter, RunFolder
+from tests.demo_models import write_models
 
 
 def figures(full):
@@ -36,6 +41,13 @@ def test_the_table_has_means_spreads_and_verdicts():
     assert lines["seconds"].split()[1:] == ["321", "321", "321", "0.000"]
 
 
+@pytest.mark.parametrize("arguments", [["--frames", "1"], ["--seeds", "-1"]])
+def test_a_world_that_cannot_be_is_told(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--models", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("evaluate_world: ")
+
+
 @pytest.mark.parametrize("arguments", [["--seeds", "x", "--models", "m"], ["--models", "nowhere", "--seeds", "1"]])
 def test_mistakes_are_told(arguments, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -44,3 +56,47 @@ def test_mistakes_are_told(arguments, tmp_path, capsys, monkeypatch):
     assert stop.value.code == 2
     assert ("invalid _seeds value: 'x'" if "x" in arguments else "nowhere/yolo") in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_world_is_measured(tmp_path, cluster, monkeypatch):
+    models = write_models(tmp_path / "models")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for name, path in models.items():
+        (folder / name).symlink_to(path)
+    small = ["--train-clips", "2", "--test-clips", "2", "--frames", "12"]
+    shrinking = ["--shrinking-clips", "1", "--shrinking-frames", "12"]
+    parts = ["--models", str(folder), "--out", str(tmp_path / "out"), *small, *shrinking]
+    seen = []
+    nothing = FarShares(Share(), Share(), Share())
+    monkeypatch.setattr(evaluate_world, "far_shares", lambda *pair: seen.append(pair) or nothing)
+    pictures = []
+    kept = evaluate_world.average_precisions
+    monkeypatch.setattr(evaluate_world, "average_precisions", lambda clips: pictures.append(clips) or kept(clips))
+    methods = {name: evaluate_world.METHODS[name] for name in ("full", "image")}
+    monkeypatch.setattr(evaluate_world, "METHODS", methods)
+    arguments = build_parser().parse_args(parts)
+    found = measure_seed(5, arguments)
+    # Random weights are right about nothing; that all was measured is what can be asked.
+    assert set(found["ap50"]) >= {"mean"}
+    assert set(found["micro_auc"]) == {"full", "image"}
+    assert all(0 <= value <= 1 for value in found["micro_auc"].values())
+    ((truth, told),) = seen
+    run = tmp_path / "out" / "seed-5" / "shrinking" / "run"
+    (segment,) = run.glob("features/*/*/*.parquet")
+    table = pq.read_table(segment)
+    assert [list(told.caption), list(told.sentence)] == [table["caption"].to_pylist(), table["sentence"].to_pylist()]
+    assert told.frame.tolist() == table["frame_index"].to_pylist()
+    assert told.boxes[:, 2].tolist() == table["x2"].to_pylist()
+    assert set(truth.frame.tolist()) <= set(range(12))
+    (clips,) = pictures
+    for true, boxes in clips:
+        assert set(true.frame.tolist()) <= {0, 5, 10}
+        assert len(boxes.frame_offset) > 0
+        assert set(boxes.frame_offset.tolist()) <= {0, 5, 10}
+    # Figures without a clip would be of other frames than those of other models.
+    name = segment.parent.name.replace("%2F", "/")
+    RunFolder(str(run)).commit_dead(DeadLetter(name, 0, "decode", "CorruptVideoError", "no"))
+    with pytest.raises(UserError, match="1 clips have dead letters"):
+        measure_seed(5, arguments)

@@ -10,14 +10,16 @@ WALKS, RUNS, BIKE = "a man is walking", "a woman is running", "a man is riding a
 
 
 def truth_of(*rows):
-    """Rows of frame, box, visible share, class and action."""
+    """Rows of frame, box, visible share, class and action; a whole object is as much higher as it is hidden."""
     frame, boxes, visible, class_name, action = zip(*rows, strict=True)
+    height = np.array([box[3] - box[1] for box in boxes], float)
     return Truth(
         np.array(frame, np.int64),
         np.array(boxes, float),
         np.array(visible, float),
         np.array(class_name, object),
         np.array(action, object),
+        height / np.array(visible, float),
     )
 
 

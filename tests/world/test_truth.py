@@ -6,13 +6,13 @@ from raypipe.world.folder import truth_text
 from raypipe.world.truth import match, read_truth
 
 
-def seen(track_id, box, visible=1.0, class_name="person", action="walking"):
-    return Seen(track_id, box, box, visible, class_name, action, f"a man is {action}", action != "walking")
+def seen(track_id, box, visible=1.0, class_name="person", action="walking", whole=None):
+    return Seen(track_id, box, whole or box, visible, class_name, action, f"a man is {action}", action != "walking")
 
 
 def test_truth_reads_back(tmp_path):
     shown = [
-        [seen(2, (1.0, 2.0, 11.0, 32.0)), seen(1, (0.0, 0.0, 3.9, 20.0))],
+        [seen(2, (1.0, 2.0, 11.0, 32.0), whole=(1.0, 2.0, 11.0, 92.0)), seen(1, (0.0, 0.0, 3.9, 20.0))],
         [],
         [seen(1, (5.0, 5.0, 15.0, 35.0), 0.249), seen(3, (0.0, 0.0, 8.0, 9.0), 1.0, "vehicle", "driving")],
     ]
@@ -21,6 +21,7 @@ def test_truth_reads_back(tmp_path):
     assert truth.frame.tolist() == [0, 0, 2, 2]
     assert truth.boxes[1].tolist() == [1, 2, 11, 32]
     assert truth.height.tolist() == [20, 30, 30, 9]
+    assert truth.whole_height.tolist() == [20, 90, 30, 9]
     assert truth.visible.tolist() == [1, 1, 0.249, 1]
     assert truth.class_name.tolist() == ["person", "person", "person", "vehicle"]
     assert truth.action.tolist() == ["walking", "walking", "walking", "driving"]
