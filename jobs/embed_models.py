@@ -27,21 +27,28 @@ MAX_BYTES = 20_000_000
 def with_earlier_steps(folder: Path, later: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a model's card, with the card of the model that its training started from below `started_from`.
 
-    Raises UserError where a model is said to have started from itself, as when its start was written over, and where
-    the start has no card.
+    The same of the models that one is the mean of, below `mean_of`. Raises UserError where a model is said to have
+    started from itself, as when its start was written over, and where the start has no card.
     """
     if folder.resolve() in later:
         raise UserError(f"{folder}: its card says that it started from itself; keep what a training starts from apart")
     card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
-    start = card.get("started_from")
-    # The card of a shipped model holds those before it already.
-    if isinstance(start, str):
+
+    def earlier(start: Any) -> Any:
+        # The card of a shipped model holds those before it already.
+        if not isinstance(start, str):
+            return start
         if not (Path(start) / CARD_FILE).is_file():
-            raise UserError(f"{folder}: its training started from {start}, which has no {CARD_FILE} any more")
+            raise UserError(f"{folder}: it was made of {start}, which has no {CARD_FILE} any more")
         before = with_earlier_steps(Path(start), (*later, folder.resolve()))
         if "training_hash" in card and before.get("training_hash") == card["training_hash"]:
             raise UserError(f"{folder}: {start}, which its training started from, is this training's own result now")
-        card["started_from"] = {"folder": start} | before
+        return {"folder": start} | before
+
+    if "started_from" in card:
+        card["started_from"] = earlier(card["started_from"])
+    if "mean_of" in card:
+        card["mean_of"] = [earlier(start) for start in card["mean_of"]]
     return card
 
 

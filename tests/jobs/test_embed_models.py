@@ -73,6 +73,19 @@ def test_a_card_keeps_the_trainings_that_a_shipped_start_tells_of(folders, tmp_p
     assert card == {"steps": 2, "started_from": {"folder": "weights/shipped", "steps": 3, "started_from": before}}
 
 
+def test_a_card_tells_of_the_models_that_one_is_the_mean_of(folders, tmp_path):
+    parts = [tmp_path / "weights" / name for name in ("first", "second")]
+    for steps, folder in enumerate(parts):
+        folder.mkdir()
+        (folder / "card.json").write_text(json.dumps({"steps": steps, "started_from": None}))
+    (parts[1] / "card.json").write_text(json.dumps({"steps": 1, "started_from": str(parts[0])}))
+    (folders["blip2"] / "card.json").write_text(json.dumps({"mean_of": list(map(str, parts))}))
+    embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    first = {"folder": "weights/first", "steps": 0, "started_from": None}
+    second = {"folder": "weights/second", "steps": 1, "started_from": first}
+    assert json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text()) == {"mean_of": [first, second]}
+
+
 def test_a_start_that_was_written_over_is_refused(folders, tmp_path):
     folder = folders["blip2"]
     (folder / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(folder)}))
