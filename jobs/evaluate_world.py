@@ -71,8 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("runs/worlds"), help="(default: %(default)s)")
     parser.add_argument("--models", type=Path, metavar="DIR", required=True, help="a folder of yolo/, blip2/ and smm/")
     parser.add_argument("--train-clips", type=int, default=Demo().num_train, help="(default: %(default)s)")
+    parser.add_argument("--train-frames", type=int, default=Demo().train_frames, help="(default: %(default)s)")
     parser.add_argument("--test-clips", type=int, default=Demo().num_test, help="(default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=Demo().num_frames, help="of these clips (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=Demo().num_frames, help="of test clips (default: %(default)s)")
     parser.add_argument("--shrinking-clips", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument("--shrinking-frames", type=int, default=400, help="of these clips (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
@@ -106,7 +107,12 @@ def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     models = {name: str(arguments.models / name) for name in ("yolo", "blip2", "smm")}
     out = arguments.out / f"seed-{seed}"
-    world = FolderPlan(WorldConfig(seed=seed, num_frames=arguments.frames), arguments.train_clips, arguments.test_clips)
+    world = FolderPlan(
+        WorldConfig(seed=seed, num_frames=arguments.frames),
+        arguments.train_clips,
+        arguments.test_clips,
+        train_frames=arguments.train_frames,
+    )
     shrinking = FolderPlan(
         WorldConfig(seed=seed, num_frames=arguments.shrinking_frames), 0, arguments.shrinking_clips, shrinking=True
     )

@@ -1,6 +1,6 @@
 """Write the rendered world: data sets for training small models, and for watching them work.
 
-    python -m jobs.make_world --out world/demo --split folder --train-clips 8 --test-clips 14
+    python -m jobs.make_world --out world/demo --split folder --train-clips 40 --train-frames 75 --test-clips 14
     python -m jobs.make_world --out world/captions --split captions --clips 400
     python -m jobs.make_world --out world/detection --split detection --clips 200
     python -m jobs.make_world --out world/shrinking --split shrinking --test-clips 8 --frames 400
@@ -35,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=len(os.sched_getaffinity(0)),
         help="that draw captions and detection (default: all cores)",
     )
-    parser.add_argument("--train-clips", type=int, default=8, help="(default: 8)")
+    parser.add_argument("--train-clips", type=int, default=40, help="(default: 40)")
+    parser.add_argument("--train-frames", type=int, default=None, help="of a train clip (default: as of the others)")
     parser.add_argument("--test-clips", type=int, default=14, help="(default: 14)")
     parser.add_argument("--frames", type=int, default=None, help="of a clip (default: 150; 400 of shrinking)")
     parser.add_argument("--width", type=int, default=320, help="(default: 320)")
@@ -63,6 +64,8 @@ def _write(arguments: argparse.Namespace) -> str:
     default_frames = 400 if split == "shrinking" else 150
     if min(arguments.clips, arguments.processes, arguments.train_clips, arguments.test_clips) < 1:
         raise UserError("--clips, --processes, --train-clips and --test-clips are at least 1")
+    if arguments.train_frames is not None and arguments.train_frames < 2:
+        raise UserError("--train-frames is at least 2")
     try:
         config = WorldConfig.model_validate(
             {
@@ -82,8 +85,12 @@ def _write(arguments: argparse.Namespace) -> str:
         return f"{write_captions(out, config, arguments.clips, arguments.processes)} captioned crops"
     if split == "detection":
         return f"{write_detection(out, config, arguments.clips, arguments.processes)} pictures with boxes"
-    write_folder(out, FolderPlan(config, arguments.train_clips, arguments.test_clips, split == "shrinking"))
-    return f"{arguments.train_clips} train and {arguments.test_clips} test clips of {config.num_frames} frames"
+    plan = FolderPlan(
+        config, arguments.train_clips, arguments.test_clips, split == "shrinking", train_frames=arguments.train_frames
+    )
+    write_folder(out, plan)
+    counts = f"{arguments.train_clips} train and {arguments.test_clips} test clips"
+    return f"{counts}, {plan.num_frames(plan.clips())} frames"
 
 
 def _option(place: tuple[int | str, ...]) -> str:

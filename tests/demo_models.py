@@ -37,7 +37,7 @@ def _find_a_handful(head):
 
 
 def small_demo(models):
-    return Demo(num_train=2, num_test=2, num_frames=12, models=models)
+    return Demo(num_train=2, train_frames=12, num_test=2, num_frames=12, models=models)
 
 
 if __name__ == "__main__":

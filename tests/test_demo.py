@@ -28,6 +28,7 @@ def test_the_demo_shows_every_novelty_twice():
     assert plan.config.seed == 3
     assert plan.num_test == 2 * len(plan.config.novelties)
     assert (plan.config.width, plan.config.height, plan.config.fps) == (320, 240, 25)
+    assert plan.num_frames(plan.clips()) == 40 * 75 + 14 * 150
 
 
 def test_the_demo_watches_with_all_stages():
@@ -55,7 +56,7 @@ def test_clips_that_are_missing_are_drawn(cluster, tmp_path, capsys):
     write_clip(root, plan, *first)
     stamp = (root / "train/001.mp4").stat().st_mtime_ns
     draw(root, plan, RAY, said.append)
-    assert said == [f"world: drawing 2 of 3 clips of 40 frames, in {root}"]
+    assert said == [f"world: drawing 2 of 3 clips, 80 frames, in {root}"]
     assert "draw: 80 of 80 frames" in capsys.readouterr().err
     assert missing_clips(root, plan) == []
     assert (root / "labels.csv").read_text().startswith("video,start_frame,end_frame\ntest/001_cycling,")

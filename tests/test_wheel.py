@@ -16,7 +16,7 @@ SMALL_DEMO = """
 import sys
 from pathlib import Path
 from raypipe.demo import Demo, run_demo
-sys.exit(run_demo(Path("demo"), 7, print, Demo(num_train=2, num_test=2, num_frames=50)))
+sys.exit(run_demo(Path("demo"), 7, print, Demo(num_train=2, train_frames=50, num_test=2, num_frames=50)))
 """
 
 

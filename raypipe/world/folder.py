@@ -33,12 +33,16 @@ LABELS_HEADER = "video,start_frame,end_frame\n"
 
 @dataclass(frozen=True)
 class FolderPlan:
-    """What a folder holds: clips of the train split, and of the test split or, with `shrinking`, of that."""
+    """What a folder holds: clips of the train split, and of the test split or, with `shrinking`, of that.
+
+    Train clips have `train_frames` frames, by default as many as the others.
+    """
 
     config: WorldConfig
     num_train: int
     num_test: int
     shrinking: bool = False
+    train_frames: int | None = None
 
     def clips(self) -> list[tuple[str, Split, int]]:
         """Return the clips: the folder of each, and what `make_clip` makes it of."""
@@ -46,9 +50,20 @@ class FolderPlan:
         train: list[tuple[str, Split, int]] = [("train", "train", number) for number in range(self.num_train)]
         return train + [("test", test, number) for number in range(self.num_test)]
 
+    def config_of(self, split: Split) -> WorldConfig:
+        """Return what clips of a split are drawn by. Raises pydantic's ValidationError where that is too short."""
+        if split != "train" or self.train_frames is None:
+            return self.config
+        return WorldConfig.model_validate(self.config.model_dump() | {"num_frames": self.train_frames})
+
+    def num_frames(self, places: Sequence[tuple[str, Split, int]]) -> int:
+        """Return how many frames these clips have together."""
+        return sum(self.config_of(split).num_frames for _, split, _ in places)
+
     def document(self) -> dict[str, Any]:
         """Return what world.json says."""
         counts = {"num_train": self.num_train, "num_test": self.num_test, "shrinking": self.shrinking}
+        counts |= {"train_frames": self.train_frames}
         return self.config.model_dump(mode="json") | counts
 
 
@@ -114,7 +129,7 @@ def write_clip(root: Path, plan: FolderPlan, folder: str, split: Split, number: 
 
     Raises UserError where it cannot be written; what else is there stays as it is.
     """
-    config = plan.config
+    config = plan.config_of(split)
     clip = make_clip(config, split, number)
     name = f"{folder}/{clip.name}"
     video = root / f"{name}.mp4"

@@ -65,7 +65,7 @@ def test_a_world_is_measured(tmp_path, cluster, monkeypatch):
     folder.mkdir()
     for name, path in models.items():
         (folder / name).symlink_to(path)
-    small = ["--train-clips", "2", "--test-clips", "2", "--frames", "12"]
+    small = ["--train-clips", "2", "--train-frames", "12", "--test-clips", "2", "--frames", "12"]
     shrinking = ["--shrinking-clips", "1", "--shrinking-frames", "12"]
     parts = ["--models", str(folder), "--out", str(tmp_path / "out"), *small, *shrinking]
     seen = []

@@ -59,6 +59,15 @@ def test_initial_weights(config):
     assert float(places.std()) == pytest.approx(0.3, rel=0.1)
 
 
+@pytest.mark.parametrize("embed_dim", [32, 48])
+def test_projections_start_as_the_same_orthogonal_matrix(embed_dim):
+    weights = initial_weights(replace(TINY, embed_dim=embed_dim), 3)
+    vision, text = (weights[f"{modality}_projection.weight"] for modality in ("vision", "text"))
+    assert torch.equal(vision, text)
+    assert vision.data_ptr() != text.data_ptr()
+    torch.testing.assert_close(vision @ vision.T, torch.eye(embed_dim), atol=1e-5, rtol=0)
+
+
 def test_the_same_structure_is_taken_over_whole():
     source = random_weights(TINY)
     weights, new = adapt_weights(source, TINY, TINY, seed=0)

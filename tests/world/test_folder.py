@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from raypipe.datasets.folder import read_folder
 from raypipe.datasets.mot import read_mot
@@ -80,6 +81,19 @@ def test_shrinking_clips_are_a_folder_too(tmp_path):
     assert [video.video_id for video in videos] == ["test/001_walking", "test/002_cycling", "train/001"]
 
 
+def test_train_clips_may_be_shorter_than_the_others(tmp_path):
+    plan = FolderPlan(SMALL, 2, 1, train_frames=12)
+    write_folder(tmp_path / "world", plan)
+    lengths = {
+        name: probe_video(str(tmp_path / f"world/{name}.mp4")).num_frames
+        for name in ("train/001", "train/002", "test/001_cycling")
+    }
+    assert lengths == {"train/001": 12, "train/002": 12, "test/001_cycling": 40}
+    assert plan.num_frames(plan.clips()) == 64
+    with pytest.raises(ValidationError, match="num_frames"):
+        FolderPlan(SMALL, 1, 1, train_frames=1).config_of("train")
+
+
 def test_what_was_cut_off_is_gone_on_with(drawn, tmp_path, monkeypatch):
     root = tmp_path / "world"
     open_folder(root, PLAN)
@@ -106,6 +120,7 @@ def test_what_was_cut_off_is_gone_on_with(drawn, tmp_path, monkeypatch):
         (FolderPlan(SMALL.model_copy(update={"seed": 4}), 1, 1), "seed was 0, now 4"),
         (FolderPlan(SMALL, 2, 1), "num_train was 1, now 2"),
         (FolderPlan(SMALL, 1, 1, shrinking=True), "shrinking was False, now True"),
+        (FolderPlan(SMALL, 1, 1, train_frames=20), "train_frames was None, now 20"),
     ],
 )
 def test_another_world_is_refused(drawn, plan, words):
