@@ -21,6 +21,10 @@ from raypipe.world.clips import NOVELTIES, WorldConfig
 from raypipe.world.files import write_captions, write_detection
 from raypipe.world.folder import FolderPlan, write_folder
 
+# As the demo has them: many people for a model of what is normal. Those of shrinking clips are there to try things out.
+TRAIN_CLIPS = {"folder": 40, "shrinking": 8}
+TRAIN_FRAMES = 75
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -35,8 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
         default=len(os.sched_getaffinity(0)),
         help="that draw captions and detection (default: all cores)",
     )
-    parser.add_argument("--train-clips", type=int, default=40, help="(default: 40)")
-    parser.add_argument("--train-frames", type=int, default=None, help="of a train clip (default: as of the others)")
+    parser.add_argument(
+        "--train-clips",
+        type=int,
+        help="of folder and shrinking (default: {folder} and {shrinking})".format_map(TRAIN_CLIPS),
+    )
+    parser.add_argument(
+        "--train-frames",
+        type=int,
+        help=f"of these clips (default: at most {TRAIN_FRAMES} of folder, --frames of shrinking)",
+    )
     parser.add_argument("--test-clips", type=int, default=14, help="(default: 14)")
     parser.add_argument("--frames", type=int, default=None, help="of a clip (default: 150; 400 of shrinking)")
     parser.add_argument("--width", type=int, default=320, help="(default: 320)")
@@ -62,10 +74,11 @@ def main(argv: list[str] | None = None) -> int:
 def _write(arguments: argparse.Namespace) -> str:
     split, out = arguments.split, arguments.out
     default_frames = 400 if split == "shrinking" else 150
-    if min(arguments.clips, arguments.processes, arguments.train_clips, arguments.test_clips) < 1:
+    train_clips, train_frames = arguments.train_clips, arguments.train_frames
+    if train_clips is None:
+        train_clips = TRAIN_CLIPS.get(split, 1)
+    if min(arguments.clips, arguments.processes, train_clips, arguments.test_clips) < 1:
         raise UserError("--clips, --processes, --train-clips and --test-clips are at least 1")
-    if arguments.train_frames is not None and arguments.train_frames < 2:
-        raise UserError("--train-frames is at least 2")
     try:
         config = WorldConfig.model_validate(
             {
@@ -85,11 +98,11 @@ def _write(arguments: argparse.Namespace) -> str:
         return f"{write_captions(out, config, arguments.clips, arguments.processes)} captioned crops"
     if split == "detection":
         return f"{write_detection(out, config, arguments.clips, arguments.processes)} pictures with boxes"
-    plan = FolderPlan(
-        config, arguments.train_clips, arguments.test_clips, split == "shrinking", train_frames=arguments.train_frames
-    )
+    if train_frames is None and split == "folder":
+        train_frames = min(TRAIN_FRAMES, config.num_frames)
+    plan = FolderPlan(config, train_clips, arguments.test_clips, split == "shrinking", train_frames=train_frames)
     write_folder(out, plan)
-    counts = f"{arguments.train_clips} train and {arguments.test_clips} test clips"
+    counts = f"{train_clips} train and {arguments.test_clips} test clips"
     return f"{counts}, {plan.num_frames(plan.clips())} frames"
 
 

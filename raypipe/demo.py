@@ -69,7 +69,7 @@ def demo_config(root: Path, output: Path, seed: int, models: dict[str, str]) -> 
         "detector": {"kind": "yolo", "yolo": {"weights": models["yolo"], "image_size": 320}},
         # A runner crosses his own width in some ten frames: vectors further apart in time are not his any more.
         "motion": {"window_seconds": 0.4},
-        # Some seventeen thousand objects of 136 numbers: the width of 512 took ten times as long to train on two
+        # Some sixteen thousand objects of 136 numbers: the width of 512 took ten times as long to train on two
         # cores, and gave the same on world 501.
         "train": {"batch_size": 256, "epochs": 25, "hidden_size": 128, "learning_rate": 0.003},
         # Chosen on world 501: what is novel in a clip of six seconds is over in two, which half a second of smoothing

@@ -40,13 +40,14 @@ STRUCTURES = {
 
 
 def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
-    """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1.
+    """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1; but for places and projections.
 
     The standard deviation of a product is 0.02 at 768 inputs and scales with one over the square root of the inputs:
     at BERT's width it is BERT's, and a small model gets as much signal as a large one. The places of an image's patches
     start at 0.3. Both projections into the contrastive space start as the same orthogonal matrix: Eq. (1) takes the
-    cosine of text and image before them, which contrast then aligns too. Where each was drawn for itself, those cosines
-    stayed about 0 with a deviation of 0.08, whatever the sentence said.
+    cosine of text and image before them, which contrast then aligns too: all of it where `embed_dim` is `hidden` or
+    more, else the part that they keep. Where each was drawn for itself, those cosines stayed about 0 with a deviation
+    of 0.08, whatever the sentence said.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = {}
@@ -76,10 +77,11 @@ def adapt_weights(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return weights for `config` that take over what means the same in `source`, and the names of the new ones.
 
-    The ViT is taken over whole (the configs must agree on it). Of a Q-Former of the same structure everything is,
-    and query tokens as far as both have them: of more queries the first are the trained ones and the others start
-    anew, of fewer the first remain. A Q-Former of another structure starts anew but for the embeddings of words and
-    positions, where width and vocabulary are the same. Raises ValueError where the ViTs differ.
+    The ViT is taken over whole (the configs must agree on it). Of a Q-Former of the same structure everything is, but
+    for projections into a space of another `embed_dim`, which start anew, and query tokens as far as both have them: of
+    more queries the first are the trained ones and the others start anew, of fewer the first remain. A Q-Former of
+    another structure starts anew but for the embeddings of words and positions, where width and vocabulary are the
+    same. Raises ValueError where the ViTs differ.
     """
     before, after = asdict(source_config), asdict(config)
     different = [name for name in _VIT if before[name] != after[name]]

@@ -35,7 +35,8 @@ LABELS_HEADER = "video,start_frame,end_frame\n"
 class FolderPlan:
     """What a folder holds: clips of the train split, and of the test split or, with `shrinking`, of that.
 
-    Train clips have `train_frames` frames, by default as many as the others.
+    Train clips have `train_frames` frames, by default as many as the others. Raises UserError where they have fewer
+    than two.
     """
 
     config: WorldConfig
@@ -50,11 +51,15 @@ class FolderPlan:
         train: list[tuple[str, Split, int]] = [("train", "train", number) for number in range(self.num_train)]
         return train + [("test", test, number) for number in range(self.num_test)]
 
+    def __post_init__(self) -> None:
+        if self.train_frames is not None and self.train_frames < 2:
+            raise UserError(f"train clips of {self.train_frames} frames: a clip has at least 2")
+
     def config_of(self, split: Split) -> WorldConfig:
-        """Return what clips of a split are drawn by. Raises pydantic's ValidationError where that is too short."""
+        """Return what clips of a split are drawn by."""
         if split != "train" or self.train_frames is None:
             return self.config
-        return WorldConfig.model_validate(self.config.model_dump() | {"num_frames": self.train_frames})
+        return self.config.model_copy(update={"num_frames": self.train_frames})
 
     def num_frames(self, places: Sequence[tuple[str, Split, int]]) -> int:
         """Return how many frames these clips have together."""
@@ -63,7 +68,8 @@ class FolderPlan:
     def document(self) -> dict[str, Any]:
         """Return what world.json says."""
         counts = {"num_train": self.num_train, "num_test": self.num_test, "shrinking": self.shrinking}
-        counts |= {"train_frames": self.train_frames}
+        # Named only where train clips differ: the same clips are the same world.
+        counts |= {"train_frames": None if self.train_frames == self.config.num_frames else self.train_frames}
         return self.config.model_dump(mode="json") | counts
 
 

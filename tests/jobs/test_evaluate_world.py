@@ -41,7 +41,7 @@ def test_the_table_has_means_spreads_and_verdicts():
     assert lines["seconds"].split()[1:] == ["321", "321", "321", "0.000"]
 
 
-@pytest.mark.parametrize("arguments", [["--frames", "1"], ["--seeds", "-1"]])
+@pytest.mark.parametrize("arguments", [["--frames", "1"], ["--train-frames", "1"], ["--seeds", "-1"]])
 def test_a_world_that_cannot_be_is_told(arguments, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([*arguments, "--models", "nowhere"]) == 2

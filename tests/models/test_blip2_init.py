@@ -68,6 +68,18 @@ def test_projections_start_as_the_same_orthogonal_matrix(embed_dim):
     torch.testing.assert_close(vision @ vision.T, torch.eye(embed_dim), atol=1e-5, rtol=0)
 
 
+def test_another_contrastive_space_renews_the_projections_alone():
+    source = random_weights(TINY)
+    config = replace(TINY, embed_dim=TINY.hidden)
+    weights, new = adapt_weights(source, TINY, config, seed=0)
+    assert sorted(new) == [f"{one}_projection.{kind}" for one in ("text", "vision") for kind in ("bias", "weight")]
+    # As wide as what is projected: cosines are the same before and after.
+    text, image = torch.randn(2, 5, TINY.hidden)
+    projected = (part @ weights[f"{one}_projection.weight"].T for part, one in ((text, "text"), (image, "vision")))
+    expected = torch.nn.functional.cosine_similarity(text, image)
+    torch.testing.assert_close(torch.nn.functional.cosine_similarity(*projected), expected)
+
+
 def test_the_same_structure_is_taken_over_whole():
     source = random_weights(TINY)
     weights, new = adapt_weights(source, TINY, TINY, seed=0)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jobs import make_world
 from raypipe.datasets.coco_captions import read_captions
+from raypipe.demo import Demo
 from raypipe.errors import UserError
 from raypipe.world.clips import Seen, WorldConfig, make_clip
 from raypipe.world.files import (
@@ -112,6 +113,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
         (["--test-clips", "0"], "at least 1"),
         (["--width", "97"], "--width"),
         (["--far-fraction", "1.5"], "--far-fraction"),
+        (["--train-frames", "1"], "train clips of 1 frames"),
     ],
 )
 def test_the_command_tells_mistakes(tmp_path, capsys, arguments, message):
@@ -124,6 +126,25 @@ def test_the_command_writes(tmp_path, capsys):
     arguments = ["--split", "detection", "--clips", "1", "--frames", "31", "--width", "96", "--height", "72"]
     assert make_world.main(["--out", str(tmp_path / "w"), *arguments]) == 0
     assert "2 pictures with boxes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "train_frames"),
+    [
+        (["--split", "folder", "--train-clips", "1"], "1 train and 1 test clips, 155 frames", 75),
+        (["--split", "folder", "--train-clips", "1", "--train-frames", "5"], "1 train and 1 test clips, 85 frames", 5),
+        (["--split", "shrinking", "--train-clips", "1"], "1 train and 1 test clips, 160 frames", None),
+    ],
+)
+def test_the_command_writes_train_clips_of_their_own_length(tmp_path, capsys, arguments, said, train_frames):
+    size = ["--test-clips", "1", "--frames", "80", "--width", "96", "--height", "72"]
+    assert make_world.main(["--out", str(tmp_path / "w"), *arguments, *size]) == 0
+    assert said in capsys.readouterr().out
+    assert json.loads((tmp_path / "w/world.json").read_text())["train_frames"] == train_frames
+
+
+def test_the_command_draws_as_many_train_clips_as_the_demo():
+    assert (make_world.TRAIN_CLIPS["folder"], make_world.TRAIN_FRAMES) == (Demo().num_train, Demo().train_frames)
 
 
 def test_all_can_be_far_away(tmp_path):
