@@ -69,8 +69,8 @@ class FolderPlan:
         """Return what world.json says."""
         counts = {"num_train": self.num_train, "num_test": self.num_test, "shrinking": self.shrinking}
         # Named only where train clips differ: the same clips are the same world.
-        counts |= {"train_frames": None if self.train_frames == self.config.num_frames else self.train_frames}
-        return self.config.model_dump(mode="json") | counts
+        length = None if self.train_frames == self.config.num_frames else self.train_frames
+        return self.config.model_dump(mode="json") | counts | {"train_frames": length}
 
 
 def write_folder(root: Path, plan: FolderPlan) -> None:
