@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raypipe.errors import UserError
-
-CARD_FILE = "card.json"
+from raypipe.train_itam import CARD_FILE
 
 
 def average(folders: list[Path], out: Path, command: str) -> None:
