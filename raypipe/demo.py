@@ -67,13 +67,14 @@ def demo_config(root: Path, output: Path, seed: int, models: dict[str, str]) -> 
         # Clips are short enough to be whole: a sentence is then carried for as long as it holds.
         "segment_bytes": None,
         "detector": {"kind": "yolo", "yolo": {"weights": models["yolo"], "image_size": 320}},
-        # A runner crosses his own width in some ten frames: vectors further apart in time are not his any more.
-        "motion": {"window_seconds": 0.4},
+        # The paper's own words, of the frame alone. A runner crosses his width in some ten frames: what moves inside
+        # his box before and after is less and less his.
+        "motion": {"pooling": "mean_per_bin", "window_seconds": 0.0},
         # Some sixteen thousand objects of 136 numbers: the width of 512 took ten times as long to train on two
         # cores, and gave the same on world 501.
         "train": {"batch_size": 256, "epochs": 25, "hidden_size": 128, "learning_rate": 0.003},
-        # Chosen on world 501: what is novel in a clip of six seconds is over in two, which half a second of smoothing
-        # blurs; and `balanced` would let the errors of motion, large where tracks break, outweigh those of looks.
+        # What is novel in a clip of six seconds is over in two, which half a second of smoothing blurs. `joint` is the
+        # paper's, and on worlds 501 to 503 a little above `balanced` (docs/world.md).
         "score": {"weighting": "joint", "smoothing_seconds": 0.12},
         "weights": {"blip2": models["blip2"], "smm": models["smm"]},
         # The world's sentences are four words and more, and its grammar leaves a beam little to find.
