@@ -97,12 +97,15 @@ class ItamModelConfig(BaseModel):
 
 
 class ItamTrainConfig(BaseModel):
-    """How it is trained: AdamW, warm-up, then a half cosine to 0."""
+    """How it is trained: warm-up, then a half cosine to 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(10, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="pairs per step and worker; contrast is over all workers")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="adamw; or muon for matrices of hidden layers: learns in fewer steps from nothing"
+    )
     learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False, description="at its peak")
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="of matrices")

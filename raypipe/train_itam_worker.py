@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ import ray.train
 import ray.train.torch
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from raypipe.datasets.coco_captions import CaptionSet
 from raypipe.models.augment import augment
@@ -92,16 +92,16 @@ def train_loop(settings: dict[str, Any]) -> None:
     model = Blip2.from_weights(sizes, start.weights, "start")
     model.tokenizer = tokenizer
     objective = Stage1Objective(model, train_vision=config.model.trains_vit, dropout=train.dropout).to(device)
-    optimizer = make_optimizer(objective, train)
+    optimizers = make_optimizers(objective, train)
     history: list[dict[str, float]] = []
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as directory:
-            history = _restore(Path(directory), objective, optimizer)
+            history = _restore(Path(directory), objective, optimizers)
     wrapped = ray.train.torch.prepare_model(objective)
 
     for epoch in range(len(history), train.epochs):
-        means = _train_epoch(wrapped, objective, optimizer, share, config, (epoch, steps, rank), device)
+        means = _train_epoch(wrapped, objective, optimizers, share, config, (epoch, steps, rank), device)
         if not all(math.isfinite(value) for value in means.values()):
             refuse(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
             return
@@ -120,7 +120,7 @@ def train_loop(settings: dict[str, Any]) -> None:
                 measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
             history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
         report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
-        report_epoch(report, state, partial(_save, objective, optimizer))
+        report_epoch(report, state, partial(_save, objective, optimizers))
 
 
 def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
@@ -131,14 +131,34 @@ def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def make_optimizer(objective: Stage1Objective, config: ItamTrainConfig) -> torch.optim.AdamW:
-    """Return AdamW over what is trained; biases, norms and the temperature do not decay."""
+def make_optimizers(objective: Stage1Objective, config: ItamTrainConfig) -> list[torch.optim.Optimizer]:
+    """Return what trains the objective: AdamW, of which biases, norms and the temperature do not decay.
+
+    With `optimizer: muon` the weights of hidden linear layers are Muon's instead: embeddings, the patches' convolution
+    and the matching head's output are not what it is made for.
+    """
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    hidden: list[Tensor] = []
+    if config.optimizer == "muon":
+        layers = [module for module in objective.modules() if isinstance(module, nn.Linear)]
+        weights = [layer.weight for layer in layers if layer is not objective.model.itm_head]
+        hidden = [weight for weight in weights if weight.requires_grad]
+    known = {id(parameter) for parameter in hidden}
+    others = [parameter for parameter in trained if id(parameter) not in known]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+    ]
+    if hidden:
+        # Steps as long as AdamW's, so that both take the same rate.
+        muon = torch.optim.Muon(
+            hidden, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
 
 
 def _read_share(
@@ -180,9 +200,9 @@ def _refusal(steps: int, config: ItamTrainConfig, pool: Any, unreadable: Mapping
 
 
 def _train_epoch(
-    wrapped: torch.nn.Module,
+    wrapped: nn.Module,
     objective: Stage1Objective,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     share: _Share,
     config: ItamConfig,
     place: tuple[int, int, int],
@@ -197,16 +217,17 @@ def _train_epoch(
     totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
     for step, (images, batch) in enumerate(_batches(share, train.batch_size, steps, seed)):
         pixels = normalise(augment(images.to(device), size, config.augment, torch.default_generator))
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(epoch * steps + step, train.epochs * steps, train)
         pairs = Pairs(pixels, *(tensor.to(device) for tensor in batch))
         with products_in(_precision(train, device), device):
             losses = wrapped(pairs)
             loss = sum(losses[name] for name in LOSSES)
-        optimizer.zero_grad()
+        objective.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), MAX_GRADIENT_NORM)
-        optimizer.step()
+        nn.utils.clip_grad_norm_(objective.parameters(), MAX_GRADIENT_NORM)
+        for optimizer in optimizers:
+            optimizer.step()
         with torch.no_grad():
             objective.temperature.clamp_(*TEMPERATURE_RANGE)
         totals += torch.stack([losses[name].detach().double() for name in LOSSES])
@@ -235,17 +256,19 @@ def _precision(config: ItamTrainConfig, device: torch.device) -> Literal["fp32",
     return products_here(config.precision, on_gpu=device.type != "cpu")
 
 
-def _save(objective: Stage1Objective, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+def _save(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
     named = {
         name.removeprefix("model."): parameter.detach().cpu().contiguous()
         for name, parameter in objective.named_parameters()
         if parameter.requires_grad
     }
     save_file(named, directory / TRAINED_FILE)
-    torch.save(optimizer.state_dict(), directory / OPTIMIZER_FILE)
+    torch.save([optimizer.state_dict() for optimizer in optimizers], directory / OPTIMIZER_FILE)
 
 
-def _restore(directory: Path, objective: Stage1Objective, optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+def _restore(
+    directory: Path, objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer]
+) -> list[dict[str, float]]:
     """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
     history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
     if history:
@@ -253,5 +276,7 @@ def _restore(directory: Path, objective: Stage1Objective, optimizer: torch.optim
         for name, parameter in objective.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(saved[name.removeprefix("model.")])
-        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
+        states = torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
     return history

@@ -12,9 +12,10 @@ from raypipe.config_file import validate
 from raypipe.errors import UserError
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_init import STRUCTURES
+from raypipe.models.blip2_losses import Stage1Objective
 from raypipe.storage import RunFolder
 from raypipe.train_itam import ItamConfig, ItamTrainConfig, load_itam_config, plan_itam, start_from, train_itam
-from raypipe.train_itam_worker import learning_rate
+from raypipe.train_itam_worker import learning_rate, make_optimizers
 from raypipe.training_images import NotGiven
 from tests.captioned_shapes import write_shapes
 from tests.training_configs import TINY_ITAM, itam_document
@@ -39,6 +40,7 @@ def config_of(data, output, /, **changes):
         ({"model": {"start": "weights"}}, "start brings its own image encoder and vocabulary"),
         ({"model": {"structure": "str4"}}, "must be 'blip2', 'str1', 'str2' or 'str3'"),
         ({"model": {"num_query": 0}}, "model.num_query: 0 must be greater than or equal to 1"),
+        ({"train": {"optimizer": "sgd"}}, "must be 'adamw' or 'muon'"),
         ({"train": {"batch_size": 1}}, "train.batch_size: 1 must be greater than or equal to 2"),
         ({"augment": {"crop_area": 0.0}}, "augment.crop_area: 0.0 must be greater than 0"),
         ({"trian": {}}, "unknown key 'trian'; did you mean 'train'"),
@@ -140,6 +142,28 @@ def test_the_learning_rate_by_hand(step, expected):
     assert learning_rate(step, 100, config) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("train_vision", [True, False])
+def test_muon_takes_the_matrices_of_hidden_layers_alone(data, tmp_path, train_vision):
+    config = config_of(data, tmp_path, train={"optimizer": "muon"})
+    plan = plan_itam(config)
+    model = Blip2.from_weights(plan.sizes, start_from(config.model, plan.sizes, plan.vocab, 0).weights, "start")
+    objective = Stage1Objective(model, train_vision=train_vision)
+    adamw, muon = make_optimizers(objective, config.train)
+    names = {id(parameter): name for name, parameter in objective.named_parameters()}
+    taken, left = (
+        {names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]}
+        for optimizer in (muon, adamw)
+    )
+    assert taken & left == set()
+    assert taken | left == {name for name, parameter in objective.named_parameters() if parameter.requires_grad}
+    layer = "model.qformer.encoder.layer.1"
+    assert {f"{layer}.attention.attention.query.weight", f"{layer}.output.dense.weight"} <= taken
+    assert ("model.vision_model.encoder.layers.1.self_attn.qkv.weight" in taken) == train_vision
+    not_hidden = ("itm_head.weight", "query_tokens", "embeddings.word_embeddings.weight", "lm_head.bias")
+    assert {f"model.{name}" for name in not_hidden} | {"temperature"} <= left
+    assert [type(one) for one in make_optimizers(objective, config_of(data, tmp_path).train)] == [torch.optim.AdamW]
+
+
 def test_the_recipe_is_valid():
     config = load_itam_config(JOBS / "train_itam.yaml")
     assert config.model.start
@@ -160,8 +184,9 @@ def break_in_epoch_1(settings):
 
 
 @pytest.mark.slow
-def test_training_resumes_where_it_broke_and_is_found_again(cluster, data, tmp_path, monkeypatch):
-    settings = {"max_failures": 0}
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_training_resumes_where_it_broke_and_is_found_again(cluster, data, tmp_path, monkeypatch, optimizer):
+    settings = {"max_failures": 0, "optimizer": optimizer}
     plan = plan_itam(config_of(data, tmp_path / "whole", train=settings))
     whole, is_new = train_itam(plan)
     assert is_new

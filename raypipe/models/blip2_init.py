@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from raypipe.models.blip2 import Blip2
-from raypipe.models.blip2_config import Stage1Config
+from raypipe.models.blip2_config import EVA_VIT_G, Stage1Config
 
 # BERT's and LAVIS's standard deviation, at BERT's width.
 _STD = 0.02
@@ -15,6 +15,11 @@ _WIDTH_OF_STD = 768
 # An image encoder that is trained from nothing has to find out where its patches lie: at BERT's 0.02 their places are
 # lost beside what they show, and it learns many times slower.
 _STD_OF_PLACES = 0.3
+# Wave lengths of the places' sines go up to 2 pi times this, in patches.
+_LONGEST_WAVE = 100.0
+# What queries and keys, or values and outputs, of trained image encoders have in common: see `_alike`.
+_ATTENDING, _PASSING_ON = 0.87, 0.5
+_PLACES = "vision_model.embeddings.position_embedding"
 # What decides which weights of a Q-Former layer mean the same in another model.
 _STRUCTURE = ("hidden", "layers", "heads", "intermediate", "cross_attention_freq")
 _VIT = ("vit", "image_size", "patch_size", "vit_width", "vit_depth", "vit_heads", "vit_mlp_ratio")
@@ -43,11 +48,12 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
     """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1; but for places and projections.
 
     The standard deviation of a product is 0.02 at 768 inputs and scales with one over the square root of the inputs:
-    at BERT's width it is BERT's, and a small model gets as much signal as a large one. The places of an image's patches
-    start at 0.3. Both projections into the contrastive space start as the same orthogonal matrix: Eq. (1) takes the
-    cosine of text and image before them, which contrast then aligns too: all of it where `embed_dim` is `hidden` or
-    more, else the part that they keep. Where each was drawn for itself, those cosines stayed about 0 with a deviation
-    of 0.08, whatever the sentence said.
+    at BERT's width it is BERT's, and a small model gets as much signal as a large one. The image encoder's places start
+    as sines and cosines of columns and rows (Beyer et al., 2022), with a standard deviation of 0.3, and its attention
+    as that of trained ones looks (Trockman and Kolter, 2023): patches attend to what is like them. Both projections
+    into the contrastive space start as the same orthogonal matrix: Eq. (1) takes the cosine of text and image before
+    them, which contrast then aligns too: all of it where `embed_dim` is `hidden` or more, else the part that they keep.
+    Where each was drawn for itself, those cosines stayed about 0 with a deviation of 0.08, whatever the sentence said.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = {}
@@ -62,14 +68,55 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
         else:
             if isinstance(module, nn.Linear | nn.Conv2d):
                 std = _STD * math.sqrt(_WIDTH_OF_STD / empty[0].numel())
-            elif name.startswith("vision_model.embeddings.position_embedding"):
+            elif name.startswith(_PLACES):
                 std = _STD_OF_PLACES
             else:
                 std = _STD
             weights[name] = torch.randn(empty.shape, generator=generator) * std
+    weights |= _vision_weights(config, weights, generator)
     shared = nn.init.orthogonal_(torch.empty_like(weights["vision_projection.weight"]), generator=generator)
     weights |= {f"{modality}_projection.weight": shared.clone() for modality in ("vision", "text")}
     return weights
+
+
+def _vision_weights(config: Stage1Config, weights: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Return what starts in its own way of an image encoder, of all weights as they are drawn: see above."""
+    (name,) = (name for name in weights if name.startswith(_PLACES))
+    class_place = weights[name].view(-1, config.vit_width)[:1]
+    patches = _patch_places(config.image_size // config.patch_size, config.vit_width)
+    changed = {name: torch.cat((class_place, patches)).view(weights[name].shape)}
+    for index in range(config.vit_depth):
+        layer = f"vision_model.encoder.layers.{index}.self_attn."
+        queries, keys = _alike(config.vit_width, _ATTENDING, generator)
+        values, outputs = _alike(config.vit_width, _PASSING_ON, generator)
+        if config.vit == EVA_VIT_G:
+            changed |= {f"{layer}qkv.weight": torch.cat((queries, keys, values))}
+            changed |= {f"{layer}projection.weight": -outputs.T.contiguous()}
+        else:
+            named = {"q_proj": queries, "k_proj": keys, "v_proj": values, "out_proj": -outputs.T.contiguous()}
+            changed |= {f"{layer}{part}.weight": matrix for part, matrix in named.items()}
+    return changed
+
+
+def _patch_places(side: int, width: int) -> Tensor:
+    """Return sines and cosines of the columns and rows of side x side patches, (side * side, width), 0 in the mean."""
+    count = -(-width // 4)
+    frequency = _LONGEST_WAVE ** (-torch.arange(count) / max(1, count - 1))
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    waves = [wave(place.flatten()[:, None] * frequency) for place in (column, row) for wave in (torch.sin, torch.cos)]
+    places = torch.cat(waves, dim=1)[:, :width]
+    places = places - places.mean(dim=0)
+    return places * (_STD_OF_PLACES / places.std(correction=0).clamp(min=1e-6))
+
+
+def _alike(width: int, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return two square matrices that have half of their variance in common, whose rows have a norm of scale * sqrt(2).
+
+    As queries and keys they make patches attend to what is like them; as values and, turned round and negated, outputs
+    they take away what all have in common. Trained encoders look so, and start from there learn sooner.
+    """
+    common, one, other = torch.randn(3, width, width, generator=generator) / math.sqrt(width)
+    return scale * (common + one), scale * (common + other)
 
 
 def adapt_weights(

@@ -59,6 +59,43 @@ def test_initial_weights(config):
     assert float(places.std()) == pytest.approx(0.3, rel=0.1)
 
 
+def alignment(one, other):
+    """Return the correlation of all entries of two matrices."""
+    return float(torch.corrcoef(torch.stack((one.flatten(), other.flatten())))[0, 1])
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_VITL], ids=["g", "L"])
+def test_an_image_encoder_starts_by_attending_to_what_is_alike(config):
+    weights = initial_weights(config, 3)
+    for index in range(config.vit_depth):
+        layer = f"vision_model.encoder.layers.{index}.self_attn"
+        if config is TINY:
+            queries, keys, values = weights[f"{layer}.qkv.weight"].chunk(3)
+            outputs = weights[f"{layer}.projection.weight"]
+        else:
+            queries, keys, values, outputs = (weights[f"{layer}.{one}_proj.weight"] for one in ("q", "k", "v", "out"))
+        assert alignment(queries, keys) == pytest.approx(0.5, abs=0.1)
+        assert alignment(values, -outputs.T) == pytest.approx(0.5, abs=0.1)
+        assert alignment(queries, values) == pytest.approx(0.0, abs=0.1)
+        # What a patch would pass on to itself is, in the mean, a share of itself taken away: -0.5 ** 2 * trace(1).
+        assert float((outputs @ values).trace()) / config.vit_width == pytest.approx(-0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_VITL], ids=["g", "L"])
+def test_places_start_as_waves_of_column_and_row(config):
+    weights = initial_weights(config, 3)
+    (places,) = (value for name, value in weights.items() if name.startswith("vision_model") and "position" in name)
+    side = config.image_size // config.patch_size
+    patches = places.view(-1, config.vit_width)[1:].view(side, side, -1)
+    torch.testing.assert_close(patches.mean(dim=(0, 1)), torch.zeros(config.vit_width), atol=1e-6, rtol=0)
+    distance = (patches - patches[0, 0]).norm(dim=-1)
+    assert (distance[0, 1] < distance[0, -1], distance[1, 0] < distance[-1, 0]) == (True, True)
+    # A column's waves are the same in all rows, a row's in all columns.
+    quarter = config.vit_width // 4
+    assert torch.equal(patches[0, :, : 2 * quarter], patches[1, :, : 2 * quarter])
+    assert torch.equal(patches[:, 0, 2 * quarter :], patches[:, 1, 2 * quarter :])
+
+
 @pytest.mark.parametrize("embed_dim", [32, 48])
 def test_projections_start_as_the_same_orthogonal_matrix(embed_dim):
     weights = initial_weights(replace(TINY, embed_dim=embed_dim), 3)
