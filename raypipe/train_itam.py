@@ -104,7 +104,8 @@ class ItamTrainConfig(BaseModel):
     epochs: int = Field(10, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="pairs per step and worker; contrast is over all workers")
     optimizer: Literal["adamw", "muon"] = Field(
-        "adamw", description="adamw; or muon for matrices of hidden layers: learns in fewer steps from nothing"
+        "adamw",
+        description="adamw; or muon for matrices of hidden layers: fewer steps from nothing; its own products are bf16",
     )
     learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False, description="at its peak")
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")

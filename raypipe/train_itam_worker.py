@@ -134,15 +134,14 @@ def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
 def make_optimizers(objective: Stage1Objective, config: ItamTrainConfig) -> list[torch.optim.Optimizer]:
     """Return what trains the objective: AdamW, of which biases, norms and the temperature do not decay.
 
-    With `optimizer: muon` the weights of hidden linear layers are Muon's instead: embeddings, the patches' convolution
-    and the matching head's output are not what it is made for.
+    With `optimizer: muon` the weights of all linear layers but the matching head, which ends in two classes, are Muon's
+    instead; embeddings and the patches' convolution are not what it is made for. A ViT-g's queries, keys and values are
+    one matrix to it.
     """
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    hidden: list[Tensor] = []
-    if config.optimizer == "muon":
-        layers = [module for module in objective.modules() if isinstance(module, nn.Linear)]
-        weights = [layer.weight for layer in layers if layer is not objective.model.itm_head]
-        hidden = [weight for weight in weights if weight.requires_grad]
+    layers = [module for module in objective.modules() if isinstance(module, nn.Linear)]
+    weights = [layer.weight for layer in layers if layer is not objective.model.itm_head]
+    hidden = [weight for weight in weights if weight.requires_grad and config.optimizer == "muon"]
     known = {id(parameter) for parameter in hidden}
     others = [parameter for parameter in trained if id(parameter) not in known]
     groups = [
@@ -153,12 +152,19 @@ def make_optimizers(objective: Stage1Objective, config: ItamTrainConfig) -> list
         torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
     ]
     if hidden:
-        # Steps as long as AdamW's, so that both take the same rate.
+        # Steps about as long as AdamW's, so that both take the same rate.
         muon = torch.optim.Muon(
             hidden, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
         )
         optimizers.append(muon)
     return optimizers
+
+
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+    """Let the next step of all optimizers have this learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def _read_share(
@@ -217,8 +223,7 @@ def _train_epoch(
     totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
     for step, (images, batch) in enumerate(_batches(share, train.batch_size, steps, seed)):
         pixels = normalise(augment(images.to(device), size, config.augment, torch.default_generator))
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = learning_rate(epoch * steps + step, train.epochs * steps, train)
+        set_rate(optimizers, learning_rate(epoch * steps + step, train.epochs * steps, train))
         pairs = Pairs(pixels, *(tensor.to(device) for tensor in batch))
         with products_in(_precision(train, device), device):
             losses = wrapped(pairs)

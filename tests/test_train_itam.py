@@ -15,7 +15,7 @@ from raypipe.models.blip2_init import STRUCTURES
 from raypipe.models.blip2_losses import Stage1Objective
 from raypipe.storage import RunFolder
 from raypipe.train_itam import ItamConfig, ItamTrainConfig, load_itam_config, plan_itam, start_from, train_itam
-from raypipe.train_itam_worker import learning_rate, make_optimizers
+from raypipe.train_itam_worker import learning_rate, make_optimizers, set_rate
 from raypipe.training_images import NotGiven
 from tests.captioned_shapes import write_shapes
 from tests.training_configs import TINY_ITAM, itam_document
@@ -87,7 +87,8 @@ def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
     placed = {"max_failures": 9, "keep_image_bytes": 0, "threads": 2, "use_gpu": True}
     assert name() == name("b") == name(train=placed)
     changed = ({"seed": 1}, {"train": {"learning_rate": 2e-3}}, {"model": {"num_query": 7}}, {"augment": {"flip": 0.5}})
-    assert len({name(), *(name(**changes) for changes in changed)}) == 5
+    changed += ({"train": {"optimizer": "muon"}},)
+    assert len({name(), *(name(**changes) for changes in changed)}) == 6
 
 
 @pytest.fixture(scope="module")
@@ -159,9 +160,17 @@ def test_muon_takes_the_matrices_of_hidden_layers_alone(data, tmp_path, train_vi
     layer = "model.qformer.encoder.layer.1"
     assert {f"{layer}.attention.attention.query.weight", f"{layer}.output.dense.weight"} <= taken
     assert ("model.vision_model.encoder.layers.1.self_attn.qkv.weight" in taken) == train_vision
+    assert {"model.vision_projection.weight", "model.text_projection.weight", "model.lm_head.dense.weight"} <= taken
     not_hidden = ("itm_head.weight", "query_tokens", "embeddings.word_embeddings.weight", "lm_head.bias")
     assert {f"model.{name}" for name in not_hidden} | {"temperature"} <= left
     assert [type(one) for one in make_optimizers(objective, config_of(data, tmp_path).train)] == [torch.optim.AdamW]
+
+    def all_of(setting):
+        return [group[setting] for optimizer in (adamw, muon) for group in optimizer.param_groups]
+
+    assert all_of("weight_decay") == [config.train.weight_decay, 0.0, config.train.weight_decay]
+    set_rate((adamw, muon), 0.125)
+    assert all_of("lr") == [0.125] * 3
 
 
 def test_the_recipe_is_valid():

@@ -17,7 +17,7 @@ _WIDTH_OF_STD = 768
 _STD_OF_PLACES = 0.3
 # Wave lengths of the places' sines go up to 2 pi times this, in patches.
 _LONGEST_WAVE = 100.0
-# What queries and keys, or values and outputs, of trained image encoders have in common: see `_alike`.
+# Squared, the shares of the identity in the products of queries and keys, and of outputs and values: see `_alike`.
 _ATTENDING, _PASSING_ON = 0.87, 0.5
 _PLACES = "vision_model.embeddings.position_embedding"
 # What decides which weights of a Q-Former layer mean the same in another model.
@@ -45,12 +45,13 @@ STRUCTURES = {
 
 
 def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
-    """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1; but for places and projections.
+    """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1; but for an image encoder and projections.
 
     The standard deviation of a product is 0.02 at 768 inputs and scales with one over the square root of the inputs:
     at BERT's width it is BERT's, and a small model gets as much signal as a large one. The image encoder's places start
-    as sines and cosines of columns and rows (Beyer et al., 2022), with a standard deviation of 0.3, and its attention
-    as that of trained ones looks (Trockman and Kolter, 2023): patches attend to what is like them. Both projections
+    as sines and cosines of columns and rows, as those of Beyer et al. (2022) do and stay, here centred and with a
+    standard deviation of 0.3; its attention as Trockman and Kolter (2023) say that of trained ones looks, but drawn
+    without singular values, which a ViT-g would need minutes for: patches attend to what is like them. Both projections
     into the contrastive space start as the same orthogonal matrix: Eq. (1) takes the cosine of text and image before
     them, which contrast then aligns too: all of it where `embed_dim` is `hidden` or more, else the part that they keep.
     Where each was drawn for itself, those cosines stayed about 0 with a deviation of 0.08, whatever the sentence said.
@@ -80,7 +81,7 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
 
 
 def _vision_weights(config: Stage1Config, weights: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """Return what starts in its own way of an image encoder, of all weights as they are drawn: see above."""
+    """Return the image encoder's places and matrices of attention, which replace those that `weights` holds."""
     (name,) = (name for name in weights if name.startswith(_PLACES))
     class_place = weights[name].view(-1, config.vit_width)[:1]
     patches = _patch_places(config.image_size // config.patch_size, config.vit_width)
@@ -112,8 +113,9 @@ def _patch_places(side: int, width: int) -> Tensor:
 def _alike(width: int, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return two square matrices that have half of their variance in common, whose rows have a norm of scale * sqrt(2).
 
-    As queries and keys they make patches attend to what is like them; as values and, turned round and negated, outputs
-    they take away what all have in common. Trained encoders look so, and start from there learn sooner.
+    The product of one, turned round, and the other is scale ** 2 times the identity in the mean. As queries and keys
+    they make patches attend to what is like them; as values and, turned round and negated, outputs they take away a
+    share of what is attended to.
     """
     common, one, other = torch.randn(3, width, width, generator=generator) / math.sqrt(width)
     return scale * (common + one), scale * (common + other)

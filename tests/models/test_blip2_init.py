@@ -6,7 +6,7 @@ import torch
 from jobs.bench_blip2 import TINY
 from raypipe.models.blip2 import Blip2
 from raypipe.models.blip2_config import Stage1Config
-from raypipe.models.blip2_init import STRUCTURES, adapt_weights, initial_weights
+from raypipe.models.blip2_init import STRUCTURES, _patch_places, adapt_weights, initial_weights
 from tests.blip2_checkpoints import TINY_VITL, random_pixels, random_weights
 
 WIDTH, INNER, VISION, WORDS, POSITIONS = 768, 3072, 1408, 30523, 512
@@ -77,6 +77,7 @@ def test_an_image_encoder_starts_by_attending_to_what_is_alike(config):
         assert alignment(queries, keys) == pytest.approx(0.5, abs=0.1)
         assert alignment(values, -outputs.T) == pytest.approx(0.5, abs=0.1)
         assert alignment(queries, values) == pytest.approx(0.0, abs=0.1)
+        assert float((queries.T @ keys).trace()) / config.vit_width == pytest.approx(0.757, abs=0.15)
         # What a patch would pass on to itself is, in the mean, a share of itself taken away: -0.5 ** 2 * trace(1).
         assert float((outputs @ values).trace()) / config.vit_width == pytest.approx(-0.25, abs=0.08)
 
@@ -94,6 +95,16 @@ def test_places_start_as_waves_of_column_and_row(config):
     quarter = config.vit_width // 4
     assert torch.equal(patches[0, :, : 2 * quarter], patches[1, :, : 2 * quarter])
     assert torch.equal(patches[:, 0, 2 * quarter :], patches[:, 1, 2 * quarter :])
+
+
+@pytest.mark.parametrize(("side", "width"), [(1, 8), (3, 6), (2, 5)])
+def test_places_of_any_size_are_finite(side, width):
+    places = _patch_places(side, width)
+    assert places.shape == (side * side, width)
+    assert torch.isfinite(places).all()
+    # One patch has no place to tell; more are told apart.
+    assert len(places.unique(dim=0)) == side * side
+    assert (float(places.abs().max()) > 0) == (side > 1)
 
 
 @pytest.mark.parametrize("embed_dim", [32, 48])
