@@ -28,8 +28,8 @@ MIN_CAPTIONED = 0.5
 # Every how many frames crops of an actor are cut out: falls are soon over, and who is fast is soon out of view.
 CAPTION_STEP = 15
 CAPTION_STEPS: dict[Action, int] = {"falling": 3, "lying": 12, "running": 6, "cycling": 6, "skating": 9, "driving": 6}
-# Shares of the crops of normal actions that are kept: two or three times as many as of any other action, as people who
-# walk and stand are most of what there is, and each who walks is another person.
+# Shares of the crops of normal actions that are kept: less than half of all crops are of them, but more than of other
+# actions, as people who walk and stand are most of what there is, and look unlike each other.
 KEPT: dict[Action, float] = {"walking": 0.3, "standing": 0.4, "pushing": 0.6}
 # Every how many frames one is a picture of detection training; every how many clips one is for validation.
 DETECTION_STEP, VALIDATION_EVERY = 30, 5
