@@ -167,7 +167,6 @@ def train_detector(
     place.mkdir(parents=True, exist_ok=True)
     architecture = place / "architecture.yaml"
     architecture.write_text(yaml.safe_dump(scaled_architecture(config.model, len(plan.class_names)), sort_keys=False))
-    torch.set_num_threads(config.train.threads)
     started = time.monotonic()
     trainer = detection_trainer()(
         overrides={
@@ -198,6 +197,8 @@ def train_detector(
             "verbose": False,
         }
     )
+    # Not before: on a CPU, the trainer has just set them to one less than there are cores.
+    torch.set_num_threads(config.train.threads)
 
     def tell(trainer: Any) -> None:
         losses = {

@@ -2,6 +2,7 @@ import json
 import sqlite3
 
 import pytest
+import torch
 import yaml
 
 from jobs import train_detector as job
@@ -14,6 +15,7 @@ from raypipe.train_detector import (
     load_detector_config,
     plan_detector,
     scaled_architecture,
+    train_detector,
 )
 from raypipe.world.clips import WorldConfig
 from raypipe.world.files import write_detection
@@ -77,6 +79,20 @@ def test_a_trained_detector_loads_without_a_pickle_and_is_found_again(pictures, 
     assert plan_detector(other).training_hash != card["training_hash"]
     elsewhere = load_detector_config(tmp_path / "detector.yaml", ["train.threads=2", f"output={tmp_path}"])
     assert plan_detector(elsewhere).training_hash == card["training_hash"]
+
+
+@pytest.mark.slow
+def test_as_many_threads_train_as_are_asked_for(pictures, tmp_path):
+    from ultralytics.utils import NUM_THREADS
+
+    # What the trainer sets by itself is another number.
+    asked, before, found = NUM_THREADS + 1, torch.get_num_threads(), []
+    plan = plan_detector(DetectorConfig.model_validate(document(pictures, tmp_path / "out", epochs=1, threads=asked)))
+    try:
+        train_detector(plan, lambda _: found.append(torch.get_num_threads()))
+    finally:
+        torch.set_num_threads(before)
+    assert found == [asked]
 
 
 @pytest.mark.slow
