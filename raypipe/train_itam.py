@@ -74,6 +74,10 @@ class ItamModelConfig(BaseModel):
     max_txt_len: int | None = Field(None, ge=3, description="tokens S_l of a sentence")
     vit: VitConfig | None = Field(None, description="image encoder to train from nothing; needed without start")
     train_vit: bool = Field(False, description="train the image encoder of start too; one from nothing always is")
+    train_projections: bool = Field(
+        True,
+        description="train both projections into the contrastive space; false: they stay as they start",
+    )
     vocab: str | None = Field(None, min_length=1, description="auto (of the captions) or a vocab.txt; null: start's")
     min_word_count: int = Field(2, ge=1, description="auto: rarer words are spelled")
 

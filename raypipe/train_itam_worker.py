@@ -91,7 +91,12 @@ def train_loop(settings: dict[str, Any]) -> None:
     start = start_from(config.model, sizes, settings["vocab"], config.seed)
     model = Blip2.from_weights(sizes, start.weights, "start")
     model.tokenizer = tokenizer
-    objective = Stage1Objective(model, train_vision=config.model.trains_vit, dropout=train.dropout).to(device)
+    objective = Stage1Objective(
+        model,
+        train_vision=config.model.trains_vit,
+        train_projections=config.model.train_projections,
+        dropout=train.dropout,
+    ).to(device)
     optimizers = make_optimizers(objective, train)
     history: list[dict[str, float]] = []
     checkpoint = ray.train.get_checkpoint()

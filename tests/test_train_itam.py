@@ -87,8 +87,8 @@ def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
     placed = {"max_failures": 9, "keep_image_bytes": 0, "threads": 2, "use_gpu": True}
     assert name() == name("b") == name(train=placed)
     changed = ({"seed": 1}, {"train": {"learning_rate": 2e-3}}, {"model": {"num_query": 7}}, {"augment": {"flip": 0.5}})
-    changed += ({"train": {"optimizer": "muon"}},)
-    assert len({name(), *(name(**changes) for changes in changed)}) == 6
+    changed += ({"train": {"optimizer": "muon"}}, {"model": {"train_projections": False}})
+    assert len({name(), *(name(**changes) for changes in changed)}) == 7
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +193,15 @@ def break_in_epoch_1(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_training_resumes_where_it_broke_and_is_found_again(cluster, data, tmp_path, monkeypatch, optimizer):
-    settings = {"max_failures": 0, "optimizer": optimizer}
-    plan = plan_itam(config_of(data, tmp_path / "whole", train=settings))
+@pytest.mark.parametrize(("optimizer", "train_projections"), [("adamw", True), ("muon", False)])
+def test_training_resumes_where_it_broke_and_is_found_again(
+    cluster, data, tmp_path, monkeypatch, optimizer, train_projections
+):
+    settings = {
+        "train": {"max_failures": 0, "optimizer": optimizer},
+        "model": {"train_projections": train_projections},
+    }
+    plan = plan_itam(config_of(data, tmp_path / "whole", **settings))
     whole, is_new = train_itam(plan)
     assert is_new
     assert [sorted(row) for row in whole["history"]] == [sorted(whole["history"][0])] * 2
@@ -204,8 +209,10 @@ def test_training_resumes_where_it_broke_and_is_found_again(cluster, data, tmp_p
     assert train_itam(plan) == (whole, False)
     model = Blip2.load(tmp_path / "whole" / "blip2")
     assert model.tokenizer is not None
+    # They start alike.
+    assert torch.equal(model.vision_projection.weight, model.text_projection.weight) != train_projections
 
-    broken = plan_itam(config_of(data, tmp_path / "broken", train=settings))
+    broken = plan_itam(config_of(data, tmp_path / "broken", **settings))
     with monkeypatch.context() as patch:
         patch.setattr("raypipe.train_itam_worker.train_loop", break_in_epoch_1)
         with pytest.raises(TrainingFailedError, match="broken in epoch 1"):

@@ -52,17 +52,23 @@ class Pairs:
 class Stage1Objective(nn.Module):
     """A Blip2 module that can be trained, and the temperature of its contrast.
 
-    Trains everything but the ViT, and the ViT too with `train_vision`; LAVIS's ln_vision is trained either way.
-    `dropout` is that of the Q-Former's residual branches (attention weights have none); evaluation has none.
+    Trains everything but the ViT, and the ViT too with `train_vision`; LAVIS's ln_vision is trained either way. Without
+    `train_projections`, those into the contrastive space stay as they are: where both are one orthogonal matrix, what
+    contrast then trains is the very cosine of tokens and sentence that Eq. (1) takes. `dropout` is that of the
+    Q-Former's residual branches (attention weights have none); evaluation has none.
     """
 
-    def __init__(self, model: Blip2, *, train_vision: bool, dropout: float = 0.0) -> None:
+    def __init__(
+        self, model: Blip2, *, train_vision: bool, train_projections: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if model.lm_head is None:
             raise ValueError(NO_CAPTIONS)
         self.model = model.requires_grad_(True)
         model.vision_model.requires_grad_(train_vision)
         model.vision_model.post_layernorm.requires_grad_(True)
+        model.vision_projection.requires_grad_(train_projections)
+        model.text_projection.requires_grad_(train_projections)
         for module in model.qformer.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout

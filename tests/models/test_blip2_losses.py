@@ -213,10 +213,10 @@ def test_the_matching_loss_is_over_each_pair_and_two_negatives():
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_VITL, replace(TINY, cross_attention_freq=1)], ids=["g", "L", "str"])
-@pytest.mark.parametrize("train_vision", [False, True])
-def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vision):
+@pytest.mark.parametrize(("train_vision", "train_projections"), [(False, True), (True, True), (True, False)])
+def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vision, train_projections):
     model = Blip2.from_weights(config, initial_weights(config, 0), "new")
-    objective = losses.Stage1Objective(model, train_vision=train_vision)
+    objective = losses.Stage1Objective(model, train_vision=train_vision, train_projections=train_projections)
     sum(objective(random_pairs(5, config)).values()).backward()
     frozen = set()
     for name, parameter in objective.named_parameters():
@@ -231,6 +231,8 @@ def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vi
             frozen.add(name)
     vision = {name for name, _ in objective.named_parameters() if name.startswith("model.vision_model.")}
     expected = set() if train_vision else {name for name in vision if "post_layernorm" not in name}
+    if not train_projections:
+        expected |= {f"model.{one}_projection.{kind}" for one in ("vision", "text") for kind in ("weight", "bias")}
     assert frozen == expected
 
 
