@@ -26,7 +26,7 @@ NOVELTIES: tuple[Novelty, ...] = ("running", "falling", "fighting", "cycling", "
 PRETRAIN_COLOURS = ("red", "blue", "black", "white", "yellow")
 TEST_COLOURS = ("orange", "purple", "pink")
 ALL_COLOURS = tuple(COLOURS)
-# So many novelties are in one clip of pretraining that has any: drawing a scene costs more than an actor.
+# So many novelties are in every clip of pretraining: drawing a scene costs more than an actor.
 PRETRAIN_NOVELTIES = 3
 TEST_PLACES: tuple[Place, ...] = ("square", "park")
 
@@ -259,16 +259,16 @@ def _facing(actor: Actor, opponent: Actor, gap: NDArray[np.float64]) -> Actor:
 def make_clip(config: WorldConfig, split: Split, number: int) -> Clip:
     """Return a clip of a split; the same config, split and number give the same clip.
 
-    pretrain: every action, each clip in a scene of its own, several novelties in every other clip; train: normal
-    actions; test: one novelty per clip, in turn; shrinking: people who go away from the camera.
+    pretrain: every action, each clip in a scene of its own with several novelties; train: normal actions; test: one
+    novelty per clip, in turn; shrinking: people who go away from the camera.
     """
     seeds = {"pretrain": 1, "train": 2, "test": 3, "shrinking": 4}
     rng = np.random.default_rng([config.seed, seeds[split], number])
     noise_seed = int(rng.integers(2**31))
     if split == "pretrain":
         # Even seeds are scenes of pretraining, odd ones of the cameras that train and test clips share.
-        first = number // 2 * PRETRAIN_NOVELTIES
-        novelties = [NOVELTIES[(first + i) % len(NOVELTIES)] for i in range(PRETRAIN_NOVELTIES if number % 2 else 0)]
+        first = number * PRETRAIN_NOVELTIES
+        novelties = [NOVELTIES[(first + i) % len(NOVELTIES)] for i in range(PRETRAIN_NOVELTIES)]
         scene_seed = 2 * (config.seed * 100_000 + number)
         scene = make_scene(scene_seed, config.width, config.height, PLACES)
     else:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -44,6 +46,13 @@ def test_test_clips_show_their_novelty_and_label_it(number):
 def test_train_clips_are_normal_throughout():
     for number in range(3):
         assert all(set(actor.actions) <= NORMAL for actor in make_clip(SMALL, "train", number).actors)
+
+
+def test_every_clip_of_pretraining_shows_three_novelties_in_turn():
+    clips = [make_clip(SMALL, "pretrain", number) for number in range(len(NOVELTIES))]
+    shown = [{action for actor in clip.actors for action in actor.actions} - NORMAL - {"lying"} for clip in clips]
+    assert all(len(actions) == 3 for actions in shown)
+    assert Counter(action for actions in shown for action in actions) == dict.fromkeys(NOVELTIES, 3)
 
 
 def test_novel_actions_of_training_and_test_share_no_colours():

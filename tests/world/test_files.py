@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -10,7 +12,9 @@ from jobs import make_world
 from raypipe.datasets.coco_captions import read_captions
 from raypipe.demo import Demo
 from raypipe.errors import UserError
-from raypipe.world.clips import Seen, WorldConfig, make_clip
+from raypipe.world import files
+from raypipe.world.actions import NORMAL
+from raypipe.world.clips import NOVELTIES, Seen, WorldConfig, make_clip
 from raypipe.world.files import (
     CLASSES,
     crop_rectangle,
@@ -62,9 +66,17 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
             assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
 
 
-def test_a_clip_of_nobody_has_no_crops(tmp_path):
-    empty = SMALL.model_copy(update={"num_walkers": 0, "num_standing": 0, "num_strollers": 0})
-    assert write_captions(tmp_path / "captions", empty, 1) == 0
+def test_normal_actions_are_less_than_half_of_the_crops_and_novel_ones_are_all_there(tmp_path):
+    write_captions(tmp_path / "captions", WorldConfig(num_frames=40), len(NOVELTIES))
+    crops = json.loads((tmp_path / "captions" / "captions.json").read_text())["images"]
+    counts = Counter(crop["action"] for crop in crops)
+    assert 0.2 < sum(counts[action] for action in NORMAL) / counts.total() < 0.5
+    assert min(counts[action] for action in NOVELTIES) > 3
+
+
+def test_a_clip_of_nobody_has_no_crops(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "make_clip", lambda *which: replace(make_clip(*which), actors=()))
+    assert write_captions(tmp_path / "captions", SMALL, 1) == 0
 
 
 def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
@@ -78,7 +90,7 @@ def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
     crops = sorted((tmp_path / "captions" / "images").glob("*.jpg"))
     assert crops
     for crop in crops:
-        _, number, track = crop.stem.split("_")
+        number, track = crop.stem.split("_")[-2:]
         x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)], SMALL)
         found = np.asarray(Image.open(crop), np.float64)
         far_from = [np.abs(found - images[int(number)][y1:y2, x1:x2]).mean() for images in (decoded, drawn)]
