@@ -25,8 +25,8 @@ CLASSES = ("person", "vehicle")
 JPEG_QUALITY = 88
 # Crops with less of their object in view are not captioned.
 MIN_CAPTIONED = 0.5
-# Every how many frames crops of an actor are cut out: falls are soon over, who is fast is soon out of view, and of
-# those who fight, a part are hidden by the other.
+# Every how many frames crops of an actor are cut out: falls are soon over, so little is left of a clip to lie in,
+# who is fast is soon out of view, and who fights is often hidden by the other.
 CAPTION_STEP = 15
 CAPTION_STEPS: dict[Action, int] = {
     "falling": 3,
