@@ -114,6 +114,9 @@ class ItamTrainConfig(BaseModel):
     learning_rate: float = Field(1e-4, gt=0, allow_inf_nan=False, description="at its peak")
     warmup_fraction: float = Field(0.05, ge=0, le=1, description="share of the steps in which the rate rises")
     weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="of matrices")
+    temperature: float | None = Field(
+        None, ge=0.001, le=0.5, description="of the contrast, kept as it is; null: trained, from 0.07"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="of the Q-Former's residual branches")
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the matrix products; weights stay fp32. On a CPU without bf16, fp32 is taken"

@@ -95,6 +95,7 @@ def train_loop(settings: dict[str, Any]) -> None:
         model,
         train_vision=config.model.trains_vit,
         train_projections=config.model.train_projections,
+        temperature=train.temperature,
         dropout=train.dropout,
     ).to(device)
     optimizers = make_optimizers(objective, train)

@@ -88,7 +88,8 @@ def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
     assert name() == name("b") == name(train=placed)
     changed = ({"seed": 1}, {"train": {"learning_rate": 2e-3}}, {"model": {"num_query": 7}}, {"augment": {"flip": 0.5}})
     changed += ({"train": {"optimizer": "muon"}}, {"model": {"train_projections": False}})
-    assert len({name(), *(name(**changes) for changes in changed)}) == 7
+    changed += ({"train": {"temperature": 0.07}},)
+    assert len({name(), *(name(**changes) for changes in changed)}) == 8
 
 
 @pytest.fixture(scope="module")
@@ -193,12 +194,14 @@ def break_in_epoch_1(settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "train_projections"), [("adamw", True), ("muon", False)])
+@pytest.mark.parametrize(
+    ("optimizer", "train_projections", "temperature"), [("adamw", True, None), ("muon", False, 0.1)]
+)
 def test_training_resumes_where_it_broke_and_is_found_again(
-    cluster, data, tmp_path, monkeypatch, optimizer, train_projections
+    cluster, data, tmp_path, monkeypatch, optimizer, train_projections, temperature
 ):
     settings = {
-        "train": {"max_failures": 0, "optimizer": optimizer},
+        "train": {"max_failures": 0, "optimizer": optimizer, "temperature": temperature},
         "model": {"train_projections": train_projections},
     }
     plan = plan_itam(config_of(data, tmp_path / "whole", **settings))
@@ -206,6 +209,7 @@ def test_training_resumes_where_it_broke_and_is_found_again(
     assert is_new
     assert [sorted(row) for row in whole["history"]] == [sorted(whole["history"][0])] * 2
     assert whole["history"][1]["loss"] < whole["history"][0]["loss"]
+    assert (whole["history"][1]["temperature"] == pytest.approx(0.1)) == (temperature is not None)
     assert train_itam(plan) == (whole, False)
     model = Blip2.load(tmp_path / "whole" / "blip2")
     assert model.tokenizer is not None

@@ -54,12 +54,19 @@ class Stage1Objective(nn.Module):
 
     Trains everything but the ViT, and the ViT too with `train_vision`; LAVIS's ln_vision is trained either way. Without
     `train_projections`, those into the contrastive space stay as they are: where both are one orthogonal matrix, what
-    contrast then trains is the very cosine of tokens and sentence that Eq. (1) takes. `dropout` is that of the
-    Q-Former's residual branches (attention weights have none); evaluation has none.
+    contrast then trains is the very cosine of tokens and sentence that Eq. (1) takes. A `temperature` stays as it is,
+    None is trained from LAVIS's 0.07. `dropout` is that of the Q-Former's residual branches (attention weights have
+    none); evaluation has none.
     """
 
     def __init__(
-        self, model: Blip2, *, train_vision: bool, train_projections: bool = True, dropout: float = 0.0
+        self,
+        model: Blip2,
+        *,
+        train_vision: bool,
+        train_projections: bool = True,
+        temperature: float | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if model.lm_head is None:
@@ -72,7 +79,8 @@ class Stage1Objective(nn.Module):
         for module in model.qformer.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
-        self.temperature = nn.Parameter(torch.tensor(INITIAL_TEMPERATURE))
+        start = INITIAL_TEMPERATURE if temperature is None else temperature
+        self.temperature = nn.Parameter(torch.tensor(start), requires_grad=temperature is None)
 
     def forward(self, pairs: Pairs) -> dict[str, Tensor]:
         """Return the losses `itc`, `itm` and `itg` of a batch; their sum is what is trained."""

@@ -213,10 +213,16 @@ def test_the_matching_loss_is_over_each_pair_and_two_negatives():
 
 
 @pytest.mark.parametrize("config", [TINY, TINY_VITL, replace(TINY, cross_attention_freq=1)], ids=["g", "L", "str"])
-@pytest.mark.parametrize(("train_vision", "train_projections"), [(False, True), (True, True), (True, False)])
-def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vision, train_projections):
+@pytest.mark.parametrize(
+    ("train_vision", "train_projections", "temperature"),
+    [(False, True, None), (True, True, None), (True, False, None), (True, True, 0.2)],
+)
+def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vision, train_projections, temperature):
     model = Blip2.from_weights(config, initial_weights(config, 0), "new")
-    objective = losses.Stage1Objective(model, train_vision=train_vision, train_projections=train_projections)
+    objective = losses.Stage1Objective(
+        model, train_vision=train_vision, train_projections=train_projections, temperature=temperature
+    )
+    assert float(objective.temperature.detach()) == pytest.approx(temperature or 0.07)
     sum(objective(random_pairs(5, config)).values()).backward()
     frozen = set()
     for name, parameter in objective.named_parameters():
@@ -233,6 +239,8 @@ def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vi
     expected = set() if train_vision else {name for name in vision if "post_layernorm" not in name}
     if not train_projections:
         expected |= {f"model.{one}_projection.{kind}" for one in ("vision", "text") for kind in ("weight", "bias")}
+    if temperature is not None:
+        expected.add("temperature")
     assert frozen == expected
 
 
