@@ -24,34 +24,6 @@ CARD_FILE = "card.json"
 MAX_BYTES = 20_000_000
 
 
-def with_earlier_steps(folder: Path, later: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return a model's card, with the card of the model that its training started from below `started_from`.
-
-    The same of the models that one is the mean of, below `mean_of`. Raises UserError where a model is said to have
-    started from itself, as when its start was written over, and where the start has no card.
-    """
-    if folder.resolve() in later:
-        raise UserError(f"{folder}: its card says that it started from itself; keep what a training starts from apart")
-    card: dict[str, Any] = json.loads((folder / CARD_FILE).read_text())
-
-    def earlier(start: Any) -> Any:
-        # The card of a shipped model holds those before it already.
-        if not isinstance(start, str):
-            return start
-        if not (Path(start) / CARD_FILE).is_file():
-            raise UserError(f"{folder}: it was made of {start}, which has no {CARD_FILE} any more")
-        before = with_earlier_steps(Path(start), (*later, folder.resolve()))
-        if "training_hash" in card and before.get("training_hash") == card["training_hash"]:
-            raise UserError(f"{folder}: {start}, which its training started from, is this training's own result now")
-        return {"folder": start} | before
-
-    if "started_from" in card:
-        card["started_from"] = earlier(card["started_from"])
-    if "mean_of" in card:
-        card["mean_of"] = [earlier(start) for start in card["mean_of"]]
-    return card
-
-
 def without_folders(value: Any, root: str) -> Any:
     """Return a JSON document in which paths below `root` are told from there."""
     if isinstance(value, dict):
@@ -64,8 +36,8 @@ def without_folders(value: Any, root: str) -> Any:
 def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
     """Copy the folders of models to `out` and return how many bytes all there take.
 
-    Cards tell paths below `root` from there. Raises UserError where a folder lacks a file, and where all take more than
-    may be shipped.
+    Cards tell paths below `root` from there. Raises UserError where a folder lacks a file, where its model is not made
+    from nothing by one training, and where all take more than may be shipped.
     """
     documents = {}
     for name, folder in folders.items():
@@ -74,7 +46,13 @@ def embed(folders: dict[str, Path], out: Path, root: Path) -> int:
                 raise UserError(f"--{name}: {folder} has no {file}; expected the result of a training")
         if folder.resolve() == (out / name).resolve():
             raise UserError(f"--{name}: {folder} is what is shipped already")
-        documents[name] = without_folders(with_earlier_steps(folder), str(root.resolve()))
+        card = json.loads((folder / CARD_FILE).read_text())
+        if card.get("started_from"):
+            raise UserError(
+                f"--{name}: {folder} was trained on from {card['started_from']}; what is shipped is made from nothing "
+                "by one training, so that its command makes it again"
+            )
+        documents[name] = without_folders(card, str(root.resolve()))
     kept = {name: out / name for name in FILES if (out / name).is_dir()} | folders
     total = sum((folder / file).stat().st_size for name, folder in kept.items() for file in FILES[name])
     if total > MAX_BYTES:

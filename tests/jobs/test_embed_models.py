@@ -47,69 +47,19 @@ def test_what_is_missing_or_too_large_is_refused_before_anything_is_copied(folde
     assert not (tmp_path / "assets").exists()
 
 
-def test_a_card_tells_of_the_trainings_before(folders, tmp_path):
-    first, second = tmp_path / "weights" / "first", tmp_path / "weights" / "second"
-    for folder, card in (
-        (first, {"steps": 5, "started_from": None}),
-        (second, {"steps": 3, "started_from": str(first)}),
-    ):
-        folder.mkdir()
-        (folder / "card.json").write_text(json.dumps(card))
-    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(second)}))
-    embed_models.embed(folders, tmp_path / "assets", tmp_path)
-    card = json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text())
-    before = {"folder": "weights/first", "steps": 5, "started_from": None}
-    assert card == {"steps": 2, "started_from": {"folder": "weights/second", "steps": 3, "started_from": before}}
-
-
-def test_a_card_keeps_the_trainings_that_a_shipped_start_tells_of(folders, tmp_path):
-    shipped = tmp_path / "weights" / "shipped"
-    shipped.mkdir()
-    before = {"folder": "weights/first", "steps": 5, "started_from": None}
-    (shipped / "card.json").write_text(json.dumps({"steps": 3, "started_from": before}))
-    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(shipped)}))
-    embed_models.embed(folders, tmp_path / "assets", tmp_path)
-    card = json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text())
-    assert card == {"steps": 2, "started_from": {"folder": "weights/shipped", "steps": 3, "started_from": before}}
-
-
-def test_a_card_tells_of_the_models_that_one_is_the_mean_of(folders, tmp_path):
-    parts = [tmp_path / "weights" / name for name in ("first", "second")]
-    for steps, folder in enumerate(parts):
-        folder.mkdir()
-        (folder / "card.json").write_text(json.dumps({"steps": steps, "started_from": None}))
-    (parts[1] / "card.json").write_text(json.dumps({"steps": 1, "started_from": str(parts[0])}))
-    (folders["blip2"] / "card.json").write_text(json.dumps({"mean_of": list(map(str, parts))}))
-    embed_models.embed(folders, tmp_path / "assets", tmp_path)
-    first = {"folder": "weights/first", "steps": 0, "started_from": None}
-    second = {"folder": "weights/second", "steps": 1, "started_from": first}
-    assert json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text()) == {"mean_of": [first, second]}
-
-
-def test_a_start_that_was_written_over_is_refused(folders, tmp_path):
-    folder = folders["blip2"]
-    (folder / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(folder)}))
-    with pytest.raises(UserError, match="started from itself"):
+def test_a_model_that_was_trained_on_from_another_is_refused(folders, tmp_path):
+    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": "weights/first/blip2"}))
+    with pytest.raises(UserError, match=r"--blip2: .* was trained on from weights/first/blip2; what is shipped is"):
         embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    assert not (tmp_path / "assets").exists()
+    (folders["blip2"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": None}))
+    embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    assert json.loads((tmp_path / "assets" / "blip2" / "card.json").read_text())["steps"] == 2
 
 
-def test_a_model_that_started_from_the_shipped_one_is_embedded_once(folders, tmp_path):
+def test_what_is_shipped_already_is_refused(folders, tmp_path):
     out = tmp_path / "assets"
     embed_models.embed(folders, out, tmp_path)
-    (out / "blip2" / "card.json").write_text(json.dumps({"training_hash": "a", "started_from": None}))
-    card = {"training_hash": "b", "started_from": str(out / "blip2")}
-    (folders["blip2"] / "card.json").write_text(json.dumps(card))
-    embed_models.embed(folders, out, tmp_path)
-    shipped = json.loads((out / "blip2" / "card.json").read_text())
-    assert (shipped["training_hash"], shipped["started_from"]["training_hash"]) == ("b", "a")
-    with pytest.raises(UserError, match="is this training's own result now"):
-        embed_models.embed(folders, out, tmp_path)
-    assert json.loads((out / "blip2" / "card.json").read_text()) == shipped
     with pytest.raises(UserError, match=r"--smm: .* is what is shipped already"):
         embed_models.embed({"smm": out / "smm"}, out, tmp_path)
-
-
-def test_a_start_without_a_card_is_refused(folders, tmp_path):
-    (folders["smm"] / "card.json").write_text(json.dumps({"steps": 2, "started_from": str(tmp_path)}))
-    with pytest.raises(UserError, match=r"has no card\.json any more"):
-        embed_models.embed(folders, tmp_path / "assets", tmp_path)
+    assert (out / "smm" / "model.safetensors").is_file()
