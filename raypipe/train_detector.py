@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -61,6 +61,7 @@ class DetectorTrainConfig(BaseModel):
     batch_size: int = Field(16, ge=1, description="pictures per step")
     image_size: int = Field(320, ge=32, multiple_of=32, description="pixels of the longer side")
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False, description="at its peak")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network; its loss is fp32")
     plain_epochs: int = Field(3, ge=0, description="epochs at the end without mosaics")
     use_gpu: bool = Field(False, description="train on the first GPU")
     threads: int = Field(1, ge=1, description="CPU threads; with a GPU, processes that load pictures")
@@ -151,7 +152,7 @@ def train_detector(
     """
     import torch
 
-    from raypipe.models.quiet_ultralytics import detection_trainer, load_checkpoint
+    from raypipe.models.quiet_ultralytics import detection_trainer, load_checkpoint, train_in_bf16
     from raypipe.weights_yolo import convert_yolo
 
     config, folder = plan.config, RunFolder(plan.config.output)
@@ -209,6 +210,8 @@ def train_detector(
         if logger:
             logger(losses, trainer.epoch)
 
+    if config.train.precision == "bf16":
+        trainer.add_callback("on_train_start", train_in_bf16)
     trainer.add_callback("on_train_epoch_end", tell)
     trainer.train()
     metrics = {ours: round(float(trainer.metrics[theirs]), 4) for theirs, ours in METRICS.items()}

@@ -19,6 +19,8 @@ os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="f
 
 _image_open = Image.open
 
+import torch  # noqa: E402
+
 # NMS takes torchvision's kernel where torchvision was imported before, and its own where not: always the former.
 import torchvision  # noqa: E402, F401
 import ultralytics.nn.modules as ultralytics_modules  # noqa: E402
@@ -54,6 +56,7 @@ __all__ = [
     "load_checkpoint",
     "non_max_suppression",
     "scale_boxes",
+    "train_in_bf16",
     "ultralytics_modules",
     "ultralytics_version",
 ]
@@ -68,3 +71,25 @@ def detection_trainer() -> Any:
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     return DetectionTrainer
+
+
+def train_in_bf16(trainer: Any) -> None:
+    """Make a trainer's network bf16 and keep its loss fp32; a callback for the start of a training.
+
+    Ultralytics' own setting is for GPUs only, and its loss is bf16 too, which knows the place of a box's side, counted
+    in cells of the finest grid, to half a cell from the 64th on: two pixels of four.
+    """
+    model = getattr(trainer.model, "module", trainer.model)
+    criterion = model.init_criterion()
+
+    def single_precision_loss(batch: dict[str, Any], predictions: dict[str, Any] | None = None) -> Any:
+        if predictions is None:
+            with torch.autocast(trainer.device.type, torch.bfloat16):
+                predictions = model(batch["img"])
+        single = {
+            name: [part.float() for part in value] if isinstance(value, list) else value.float()
+            for name, value in predictions.items()
+        }
+        return criterion(single, batch)
+
+    model.loss = single_precision_loss

@@ -18,6 +18,7 @@ from raypipe.world.clips import NOVELTIES, Seen, WorldConfig, make_clip
 from raypipe.world.files import (
     CLASSES,
     crop_rectangle,
+    inexact,
     write_captions,
     write_detection,
     yolo_text,
@@ -33,7 +34,23 @@ def test_text_of_boxes():
 
 
 def test_crops_are_widened_by_half_on_every_side():
-    assert crop_rectangle(SEEN, SMALL) == (0, 0, 40, 72)
+    assert crop_rectangle(SEEN.box, SMALL) == (0, 0, 40, 72)
+
+
+@pytest.mark.parametrize(("side", "deviation"), [(20.0, 1.4), (100.0, 3.0)])
+def test_boxes_of_crops_are_off_as_a_detector_is(side, deviation):
+    rng = np.random.default_rng(0)
+    box = (50.0, 50.0, 50.0 + side, 50.0 + side)
+    errors = np.array([inexact(box, rng) for _ in range(2000)]) - box
+    assert errors.std(axis=0) == pytest.approx(np.full(4, deviation), rel=0.1)
+    assert errors.mean(axis=0) == pytest.approx(np.zeros(4), abs=0.3)
+
+
+def test_a_box_of_few_pixels_stays_a_box():
+    rng = np.random.default_rng(0)
+    boxes = np.array([inexact((7.0, 7.0, 11.0, 17.0), rng) for _ in range(2000)])
+    assert (boxes[:, 2:] - boxes[:, :2] >= (2.0, 5.0)).all()
+    assert np.ptp(boxes[:, 0]) == pytest.approx(2)
 
 
 def test_captions_read_back(tmp_path):
@@ -66,6 +83,19 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
             assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
 
 
+def test_pictures_are_frames_as_they_come_out_of_a_video_file(tmp_path):
+    write_detection(tmp_path / "detection", SMALL, 1)
+    film(make_clip(SMALL, "pretrain", 0), tmp_path / "clip.mp4", SMALL.fps)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    drawn = [frame.image for frame in make_clip(SMALL, "pretrain", 0).frames()]
+    pictures = sorted((tmp_path / "detection" / "images" / "train").glob("*.jpg"))
+    assert len(pictures) == 2
+    for picture in pictures:
+        found, number = np.asarray(Image.open(picture), np.float64), int(picture.stem.split("_")[-1])
+        assert np.abs(found - decoded[number]).mean() < np.abs(found - drawn[number]).mean()
+
+
 def test_normal_actions_are_less_than_half_of_the_crops_and_novel_ones_are_all_there(tmp_path):
     write_captions(tmp_path / "captions", WorldConfig(num_frames=40), len(NOVELTIES))
     crops = json.loads((tmp_path / "captions" / "captions.json").read_text())["images"]
@@ -79,7 +109,8 @@ def test_a_clip_of_nobody_has_no_crops(tmp_path, monkeypatch):
     assert write_captions(tmp_path / "captions", SMALL, 1) == 0
 
 
-def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
+def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "inexact", lambda box, rng: box)
     write_captions(tmp_path / "captions", SMALL, 1)
     clip = make_clip(SMALL, "pretrain", 0)
     film(clip, tmp_path / "clip.mp4", SMALL.fps)
@@ -91,7 +122,7 @@ def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
     assert crops
     for crop in crops:
         number, track = crop.stem.split("_")[-2:]
-        x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)], SMALL)
+        x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)].box, SMALL)
         found = np.asarray(Image.open(crop), np.float64)
         far_from = [np.abs(found - images[int(number)][y1:y2, x1:x2]).mean() for images in (decoded, drawn)]
         assert far_from[0] < far_from[1]

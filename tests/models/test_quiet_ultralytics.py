@@ -1,0 +1,42 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from raypipe.models.quiet_ultralytics import DetectionModel, train_in_bf16
+from raypipe.train_detector import DetectorModelConfig, scaled_architecture
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    found = DetectionModel(scaled_architecture(DetectorModelConfig(depth=0.33, width=0.0625), 2), verbose=False)
+    found.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+    return found.train()
+
+
+def test_the_loss_of_a_network_in_bf16_is_that_of_its_predictions_in_fp32(model):
+    batch = {
+        "img": torch.rand(2, 3, 640, 640),
+        "batch_idx": torch.tensor([0.0, 1.0]),
+        "cls": torch.tensor([[0.0], [1.0]]),
+        # Beyond the 64th cell of eight pixels, where bf16 knows a place to half a cell only.
+        "bboxes": torch.tensor([[0.93, 0.93, 0.05, 0.1], [0.9, 0.95, 0.1, 0.05]]),
+    }
+    plain = model.init_criterion()
+    train_in_bf16(SimpleNamespace(model=model, device=torch.device("cpu")))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        predictions = model(batch["img"])
+        rough, _ = plain(predictions, batch)
+    assert predictions["boxes"].dtype == torch.bfloat16
+    loss, _ = model(batch)
+    exact, _ = plain(
+        {"boxes": predictions["boxes"].float(), "scores": predictions["scores"].float()}
+        | {"feats": [feature.float() for feature in predictions["feats"]]},
+        batch,
+    )
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, exact)
+    assert not torch.allclose(rough.float(), exact, rtol=1e-3)
+    loss.sum().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in model.parameters() if weight.grad is not None)
