@@ -80,7 +80,8 @@ def train_in_bf16(trainer: Any) -> None:
     in cells of the finest grid, to half a cell from the 64th on: two pixels of four.
     """
     model = getattr(trainer.model, "module", trainer.model)
-    criterion = model.init_criterion()
+    # Where the trainer looks for it.
+    criterion = model.criterion = model.init_criterion()
 
     def single_precision_loss(batch: dict[str, Any], predictions: dict[str, Any] | None = None) -> Any:
         if predictions is None:
