@@ -1,8 +1,8 @@
 """What the state machine is trained on: image tokens, what is known of each image, and grids of what to ask (Eq. 6)."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,24 +98,45 @@ class Batch(NamedTuple):
     known: Tensor
 
 
-def grid_batches(
-    share: Share, config: SmmConfig, labels: Labels | None, ask: Callable[[str], str], steps: int, seed: int
-) -> Iterator[Batch]:
-    """Yield batches of images, each with one of the captions to ask about; the next is made during a step."""
+def epoch_pairs(share: Share, most_per_caption: int | None, seed: int) -> list[tuple[int, str]]:
+    """Return the images of an epoch in random order, each with one of the captions to ask about it.
+
+    At most `most_per_caption` images have the same. Yes weighs as much as no in the loss, so where a caption holds of
+    many images, saying yes to it pays even for those of a rarer caption that look a little like them.
+    """
     generator = np.random.default_rng(seed)
+    order = generator.permutation(len(share.described)).tolist()
+    pairs = [(position, str(generator.choice(share.asked[position]))) for position in order]
+    if most_per_caption is None:
+        return pairs
+    counts: Counter[str] = Counter()
+    kept = []
+    for position, caption in pairs:
+        counts[caption] += 1
+        if counts[caption] <= most_per_caption:
+            kept.append((position, caption))
+    # What is common was taken from the front: batches at the end would have only what is rare.
+    return [kept[place] for place in generator.permutation(len(kept)).tolist()]
+
+
+def grid_batches(
+    share: Share,
+    pairs: Sequence[tuple[int, str]],
+    config: SmmConfig,
+    labels: Labels | None,
+    ask: Callable[[str], str],
+    steps: int,
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch's first steps; the next is made during a step."""
     size = config.train.batch_size
-    order = generator.permutation(len(share.described))[: steps * size]
-    captions = [str(generator.choice(share.asked[position])) for position in order]
 
     def make(step: int) -> Batch:
-        part = slice(step * size, (step + 1) * size)
-        chosen = order[part]
+        chosen, captions = zip(*pairs[step * size : (step + 1) * size], strict=True)
         images = [share.described[position] for position in chosen]
-        holds, known = grid_targets(images, captions[part], config.targets.different_below, labels)
-        questions = [ask(caption) for caption in captions[part]]
-        return Batch(
-            torch.from_numpy(share.tokens[chosen]), questions, torch.from_numpy(holds), torch.from_numpy(known)
-        )
+        holds, known = grid_targets(images, captions, config.targets.different_below, labels)
+        questions = [ask(caption) for caption in captions]
+        tokens = torch.from_numpy(share.tokens[list(chosen)])
+        return Batch(tokens, questions, torch.from_numpy(holds), torch.from_numpy(known))
 
     with ThreadPoolExecutor(1) as maker:
         coming = maker.submit(make, 0)

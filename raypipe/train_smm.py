@@ -82,6 +82,9 @@ class SmmTrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(20, ge=1, description="passes over the images, each with one of its captions")
+    most_per_caption: int | None = Field(
+        None, ge=1, description="images of one caption in an epoch, drawn anew each time; null: all"
+    )
     batch_size: int = Field(64, ge=MIN_IMAGES, description="B_s of the B_s x B_s grid, per worker")
     learning_rate: float = Field(5e-5, gt=0, allow_inf_nan=False, description="at the start; the paper's")
     decay: float = Field(0.99, gt=0, le=1, description="factor of the rate from one epoch to the next")

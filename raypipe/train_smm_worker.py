@@ -20,7 +20,15 @@ from raypipe.models.blip2 import Blip2
 from raypipe.models.questions import Questioner
 from raypipe.models.smm_targets import GridObjective, Labels
 from raypipe.models.state_machine import StateMachine, StateMachineShape
-from raypipe.smm_training_data import HeldOutPairs, Share, answers_of, encode_share, grid_batches, held_out_pairs
+from raypipe.smm_training_data import (
+    HeldOutPairs,
+    Share,
+    answers_of,
+    encode_share,
+    epoch_pairs,
+    grid_batches,
+    held_out_pairs,
+)
 from raypipe.train_group import (
     STATE_FILE,
     gathered,
@@ -67,27 +75,34 @@ def train_loop(settings: dict[str, Any]) -> None:
             pool, lost_held_out = encode_share(held_out, 0, 1, blip2, config, known, Path(directory) / "held_out")
             lost |= lost_held_out
         unreadable = gathered(lost)
-        steps = least_over_workers(len(share.described) // train.batch_size)
+        steps = least_over_workers(len(_pairs(share, config, 0)) // train.batch_size)
         refused = said_by_first(_refusal(steps, config, pool, unreadable))
         if refused:
             refuse(refused)
             return
         # The text side is all that is needed from here on.
         del blip2.vision_model
-        _train(share, pool, steps, blip2, config, StateMachineShape(**settings["shape"]), labels, unreadable)
+        _train(share, pool, blip2, config, StateMachineShape(**settings["shape"]), labels, unreadable)
+
+
+def _pairs(share: Share, config: SmmConfig, epoch: int) -> list[tuple[int, str]]:
+    """Return what this worker learns from in an epoch."""
+    context = ray.train.get_context()
+    most = config.train.most_per_caption
+    own = None if most is None else -(-most // context.get_world_size())
+    return epoch_pairs(share, own, (config.seed * 1_000_003 + epoch) * 1_009 + context.get_world_rank())
 
 
 def _train(
     share: Share,
     pool: Share | None,
-    steps: int,
     blip2: Blip2,
     config: SmmConfig,
     shape: StateMachineShape,
     labels: Labels | None,
     unreadable: dict[str, str],
 ) -> None:
-    train, device, rank = config.train, blip2.device, ray.train.get_context().get_world_rank()
+    train, device = config.train, blip2.device
     torch.manual_seed(config.seed)
     machine = StateMachine(shape)
     if config.model.initialisation == "paper":
@@ -100,23 +115,27 @@ def _train(
         pairs = held_out_pairs(pool, config, labels if config.labels_held_out else None)
         exam = Exam(blip2, questioner, pool.tokens, pairs)
     history: list[dict[str, float]] = []
+    steps_taken = 0
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as directory:
-            history = _restore(Path(directory), machine, optimizer)
+            history, steps_taken = _restore(Path(directory), machine, optimizer)
     wrapped = ray.train.torch.prepare_model(objective)
     for epoch in range(len(history), train.epochs):
         for group in optimizer.param_groups:
             group["lr"] = train.learning_rate * train.decay**epoch
         total = torch.zeros((), dtype=torch.float64, device=device)
-        seed = (config.seed * 1_000_003 + epoch) * 1_009 + rank
-        for batch in grid_batches(share, config, labels, questioner, steps, seed):
+        asked = _pairs(share, config, epoch)
+        # Of images with several captions each, fewer may be kept than in the first epoch.
+        steps = max(1, least_over_workers(len(asked) // train.batch_size))
+        for batch in grid_batches(share, asked, config, labels, questioner, steps):
             question = blip2.encode_questions(batch.questions)
             loss = wrapped(question, batch.tokens.to(device).float(), batch.holds.to(device), batch.known.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total += loss.detach().double()
+        steps_taken += steps
         loss_mean = float(mean_over_workers(total)) / steps
         if not math.isfinite(loss_mean):
             refuse(f"training diverged in epoch {epoch}: lower train.learning_rate")
@@ -128,7 +147,7 @@ def _train(
             "refused": None,
             "history": history,
             "tagger": questioner.tagger_name,
-            "steps": steps * (epoch + 1),
+            "steps": steps_taken,
             "unreadable": unreadable_note(unreadable),
         }
         report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
@@ -194,22 +213,20 @@ def _save(machine: StateMachine, optimizer: torch.optim.Optimizer, directory: Pa
     torch.save(optimizer.state_dict(), directory / OPTIMIZER_FILE)
 
 
-def _restore(directory: Path, machine: StateMachine, optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
-    """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
-    history = _read_history(directory)
-    if history:
+def _restore(
+    directory: Path, machine: StateMachine, optimizer: torch.optim.Optimizer
+) -> tuple[list[dict[str, float]], int]:
+    """Load what `_save` wrote; return the history and the steps so far, none of a training that was refused."""
+    state = json.loads((directory / STATE_FILE).read_text())
+    if state["history"]:
         machine.load_state_dict(load_file(directory / TRAINED_FILE))
         optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
-    return history
+    return state["history"], state.get("steps", 0)
 
 
 def _history(checkpoint: Any) -> list[dict[str, float]]:
     if checkpoint is None:
         return []
     with checkpoint.as_directory() as directory:
-        return _read_history(Path(directory))
-
-
-def _read_history(directory: Path) -> list[dict[str, float]]:
-    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
-    return history
+        history: list[dict[str, float]] = json.loads((Path(directory) / STATE_FILE).read_text())["history"]
+        return history

@@ -18,14 +18,16 @@ from raypipe.errors import UserError
 from raypipe.label_vqa import LabelParts, LabelVqaConfig, load_label_config, plan_parts
 from raypipe.models.blip2 import Blip2
 from raypipe.models.questions import Questioner
-from raypipe.models.smm_targets import GridObjective
+from raypipe.models.smm_targets import GridObjective, describe
 from raypipe.models.state_machine import StateMachine, StateMachineShape
 from raypipe.models.vlm import VisionLanguageModel
 from raypipe.smm_training_data import (
     HELD_OUT_OTHERS,
     HeldOutPairs,
+    Share,
     answers_of,
     encode_share,
+    epoch_pairs,
     grid_batches,
     held_out_pairs,
 )
@@ -161,9 +163,9 @@ def test_grids_pair_images_with_captions_and_know_what_holds(data, blip2, tmp_pa
     config = config_of(data, blip2, tmp_path)
     fit, _ = read_pairs(config.data)
     share, _ = encode_share(fit, 0, 1, Blip2.load(blip2), config, None, tmp_path / "tokens")
-    batches = list(grid_batches(share, config, None, str.upper, 4, seed=3))
-    again = list(grid_batches(share, config, None, str.upper, 4, seed=3))
-    others = list(grid_batches(share, config, None, str.upper, 4, seed=4))
+    batches, again, others = (
+        list(grid_batches(share, epoch_pairs(share, None, seed), config, None, str.upper, 4)) for seed in (3, 3, 4)
+    )
     assert [batch.questions for batch in batches] == [batch.questions for batch in again]
     assert [batch.questions for batch in batches] != [batch.questions for batch in others]
     seen = Counter()
@@ -179,13 +181,33 @@ def test_grids_pair_images_with_captions_and_know_what_holds(data, blip2, tmp_pa
     assert sum(seen.values()) == 64
 
 
+def test_an_epoch_has_no_more_images_of_a_caption_than_asked_for():
+    captions = ["falling"] * 30 + ["lying"] * 10 + ["running"] * 3
+    share = Share(
+        np.zeros((43, 1, 1), np.float16),
+        [describe(number, [caption]) for number, caption in enumerate(captions)],
+        [(caption,) for caption in captions],
+    )
+    every = epoch_pairs(share, None, 0)
+    assert sorted(position for position, _ in every) == list(range(43))
+    epochs = [epoch_pairs(share, 10, seed) for seed in range(20)]
+    for pairs in epochs:
+        assert Counter(caption for _, caption in pairs) == {"falling": 10, "lying": 10, "running": 3}
+        assert all(captions[position] == caption for position, caption in pairs)
+        assert len({position for position, _ in pairs}) == 23
+    # Others in every epoch, and the captions as mixed at its end as at its start.
+    assert {position for pairs in epochs for position, _ in pairs} == set(range(43))
+    late = Counter(caption for pairs in epochs for _, caption in pairs[-7:])
+    assert late["falling"] == pytest.approx(late["lying"], rel=0.3)
+
+
 def test_labels_say_what_is_asked_and_go_before_captions(data, blip2, labels, tmp_path):
     config = config_of(data, blip2, tmp_path, targets={"labels": labels})
     answers = answers_of(config)
     fit, held_out = read_pairs(config.data)
     share, _ = encode_share(fit, 0, 1, Blip2.load(blip2), config, answers, tmp_path / "tokens")
     assert {len(captions) for captions in share.asked} == {2}
-    batch = next(grid_batches(share, config, answers, str, 1, seed=0))
+    batch = next(grid_batches(share, epoch_pairs(share, None, 0), config, answers, str, 1))
     # Half of what is drawn is wrong, as the labels say; what they do not is filled from the captions.
     assert batch.known.diagonal().all()
     assert 0 < batch.holds.diagonal().sum() < 16

@@ -18,7 +18,6 @@ from raypipe.world.clips import NOVELTIES, Seen, WorldConfig, make_clip
 from raypipe.world.files import (
     CLASSES,
     crop_rectangle,
-    inexact,
     write_captions,
     write_detection,
     yolo_text,
@@ -34,23 +33,7 @@ def test_text_of_boxes():
 
 
 def test_crops_are_widened_by_half_on_every_side():
-    assert crop_rectangle(SEEN.box, SMALL) == (0, 0, 40, 72)
-
-
-@pytest.mark.parametrize(("side", "deviation"), [(20.0, 1.4), (100.0, 3.0)])
-def test_boxes_of_crops_are_off_as_a_detector_is(side, deviation):
-    rng = np.random.default_rng(0)
-    box = (50.0, 50.0, 50.0 + side, 50.0 + side)
-    errors = np.array([inexact(box, rng) for _ in range(2000)]) - box
-    assert errors.std(axis=0) == pytest.approx(np.full(4, deviation), rel=0.1)
-    assert errors.mean(axis=0) == pytest.approx(np.zeros(4), abs=0.3)
-
-
-def test_a_box_of_few_pixels_stays_a_box():
-    rng = np.random.default_rng(0)
-    boxes = np.array([inexact((7.0, 7.0, 11.0, 17.0), rng) for _ in range(2000)])
-    assert (boxes[:, 2:] - boxes[:, :2] >= (2.0, 5.0)).all()
-    assert np.ptp(boxes[:, 0]) == pytest.approx(2)
+    assert crop_rectangle(SEEN, SMALL) == (0, 0, 40, 72)
 
 
 def test_captions_read_back(tmp_path):
@@ -109,8 +92,7 @@ def test_a_clip_of_nobody_has_no_crops(tmp_path, monkeypatch):
     assert write_captions(tmp_path / "captions", SMALL, 1) == 0
 
 
-def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "inexact", lambda box, rng: box)
+def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path):
     write_captions(tmp_path / "captions", SMALL, 1)
     clip = make_clip(SMALL, "pretrain", 0)
     film(clip, tmp_path / "clip.mp4", SMALL.fps)
@@ -122,7 +104,7 @@ def test_crops_are_of_frames_as_they_come_out_of_a_video_file(tmp_path, monkeypa
     assert crops
     for crop in crops:
         number, track = crop.stem.split("_")[-2:]
-        x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)].box, SMALL)
+        x1, y1, x2, y2 = crop_rectangle(seen[int(number), int(track)], SMALL)
         found = np.asarray(Image.open(crop), np.float64)
         far_from = [np.abs(found - images[int(number)][y1:y2, x1:x2]).mean() for images in (decoded, drawn)]
         assert far_from[0] < far_from[1]
