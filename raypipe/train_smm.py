@@ -83,7 +83,9 @@ class SmmTrainConfig(BaseModel):
 
     epochs: int = Field(20, ge=1, description="passes over the images, each with one of its captions")
     most_per_caption: int | None = Field(
-        None, ge=1, description="images of one caption in an epoch, drawn anew each time; null: all"
+        None,
+        ge=1,
+        description="images of one caption in an epoch, of all workers, drawn anew each time; null: all",
     )
     batch_size: int = Field(64, ge=MIN_IMAGES, description="B_s of the B_s x B_s grid, per worker")
     learning_rate: float = Field(5e-5, gt=0, allow_inf_nan=False, description="at the start; the paper's")

@@ -87,10 +87,10 @@ def train_loop(settings: dict[str, Any]) -> None:
 
 def _pairs(share: Share, config: SmmConfig, epoch: int) -> list[tuple[int, str]]:
     """Return what this worker learns from in an epoch."""
-    context = ray.train.get_context()
-    most = config.train.most_per_caption
-    own = None if most is None else -(-most // context.get_world_size())
-    return epoch_pairs(share, own, (config.seed * 1_000_003 + epoch) * 1_009 + context.get_world_rank())
+    context, most_per_worker = ray.train.get_context(), config.train.most_per_caption
+    if most_per_worker is not None:
+        most_per_worker = -(-most_per_worker // context.get_world_size())
+    return epoch_pairs(share, most_per_worker, (config.seed * 1_000_003 + epoch) * 1_009 + context.get_world_rank())
 
 
 def _train(
@@ -125,10 +125,10 @@ def _train(
         for group in optimizer.param_groups:
             group["lr"] = train.learning_rate * train.decay**epoch
         total = torch.zeros((), dtype=torch.float64, device=device)
-        asked = _pairs(share, config, epoch)
+        asked_about = _pairs(share, config, epoch)
         # Of images with several captions each, fewer may be kept than in the first epoch.
-        steps = max(1, least_over_workers(len(asked) // train.batch_size))
-        for batch in grid_batches(share, asked, config, labels, questioner, steps):
+        steps = max(1, least_over_workers(len(asked_about) // train.batch_size))
+        for batch in grid_batches(share, asked_about, config, labels, questioner, steps):
             question = blip2.encode_questions(batch.questions)
             loss = wrapped(question, batch.tokens.to(device).float(), batch.holds.to(device), batch.known.to(device))
             optimizer.zero_grad()
@@ -196,9 +196,10 @@ def _refusal(steps: int, config: SmmConfig, pool: Share | None, unreadable: Mapp
         return failure
     lost = f"; {len(unreadable)} images could not be read" if unreadable else ""
     if steps == 0:
+        capped = "" if config.train.most_per_caption is None else ", or raise train.most_per_caption"
         return (
             f"train.batch_size: a worker has fewer images than the {config.train.batch_size} of a step{lost}; "
-            "lower train.batch_size or train.workers"
+            f"lower train.batch_size or train.workers{capped}"
         )
     if pool and len(pool.described) < MIN_IMAGES:
         return f"data: {len(pool.described)} held-out images can be read, {MIN_IMAGES} are needed to compare{lost}"

@@ -97,14 +97,14 @@ def test_as_many_threads_train_as_are_asked_for(pictures, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_after_its_last_epoch(pictures, tmp_path, monkeypatch, capsys):
-    from raypipe.models.quiet_ultralytics import detection_trainer
+    from raypipe.models.quiet_ultralytics import Bf16Loss, detection_trainer
 
     losses = []
 
     class Interrupted(detection_trainer()):
         def save_model(self):
             super().save_model()
-            losses.append(self.model.loss.__name__)
+            losses.append(type(self.model.loss))
             if self.epoch == 1:
                 raise KeyboardInterrupt
 
@@ -112,7 +112,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(pictures, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr("raypipe.models.quiet_ultralytics.detection_trainer", lambda: Interrupted)
         assert run(tmp_path, config) == 130
-    assert losses == ["single_precision_loss"] * 2
+    assert losses == [Bf16Loss] * 2
     assert not (tmp_path / "out" / "yolo").exists()
     capsys.readouterr()
     assert run(tmp_path, config) == 0

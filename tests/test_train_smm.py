@@ -308,9 +308,24 @@ def test_training_resumes_where_it_broke_and_is_found_again(cluster, data, blip2
             train_smm(broken)
     assert RunFolder(str(tmp_path / "broken")).read_json("smm/card.json") is None
     resumed, _ = train_smm(broken)
-    assert resumed["history"] == whole["history"]
+    assert (resumed["history"], resumed["steps"]) == (whole["history"], whole["steps"])
     name = "model.safetensors"
     assert (tmp_path / "broken" / "smm" / name).read_bytes() == (tmp_path / "whole" / "smm" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_bound_on_images_of_a_caption_makes_epochs_shorter(cluster, data, blip2, tmp_path):
+    document = json.loads(Path(data["annotations"]).read_text())
+    for number, one in enumerate(document["annotations"]):
+        one["caption"] = ("a man is falling", "a cat sleeps")[number % 2]
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(document))
+    own = data | {"annotations": str(path)}
+    bounded = {"most_per_caption": 8, "epochs": 2}
+    card, _ = train_smm(plan_smm(config_of(own, blip2, tmp_path / "out", train=bounded)))
+    assert card["steps"] == 2
+    with pytest.raises(UserError, match=r"fewer images than the 16 .* or raise train.most_per_caption"):
+        train_smm(plan_smm(config_of(own, blip2, tmp_path / "refused", train=bounded | {"most_per_caption": 7})))
 
 
 @pytest.mark.slow

@@ -79,18 +79,29 @@ def train_in_bf16(trainer: Any) -> None:
     Ultralytics' own setting is for GPUs only, and its loss is bf16 too, which knows the place of a box's side, counted
     in cells of the finest grid, to half a cell from the 64th on: two pixels of four.
     """
-    model = getattr(trainer.model, "module", trainer.model)
-    # Where the trainer looks for it.
-    criterion = model.criterion = model.init_criterion()
+    model = trainer.model
+    if getattr(model, "criterion", None) is None:
+        model.criterion = model.init_criterion()
+    model.loss = Bf16Loss(model, trainer.device.type)
 
-    def single_precision_loss(batch: dict[str, Any], predictions: dict[str, Any] | None = None) -> Any:
-        if predictions is None:
-            with torch.autocast(trainer.device.type, torch.bfloat16):
-                predictions = model(batch["img"])
-        single = {
-            name: [part.float() for part in value] if isinstance(value, list) else value.float()
-            for name, value in predictions.items()
-        }
-        return criterion(single, batch)
 
-    model.loss = single_precision_loss
+class Bf16Loss:
+    """The loss of a model whose network is bf16. Not a closure: a trainer may put copies of its model into a pickle."""
+
+    def __init__(self, model: Any, device_type: str) -> None:
+        self.model, self.device_type = model, device_type
+
+    def __call__(self, batch: dict[str, Any]) -> Any:
+        """Return the loss of a batch and its parts."""
+        with torch.autocast(self.device_type, torch.bfloat16):
+            predictions = self.model(batch["img"])
+        return self.model.criterion(_in_single_precision(predictions), batch)
+
+
+def _in_single_precision(predictions: Any) -> Any:
+    """Return the tensors of nested predictions as fp32."""
+    if isinstance(predictions, dict):
+        return {name: _in_single_precision(part) for name, part in predictions.items()}
+    if isinstance(predictions, list | tuple):
+        return [_in_single_precision(part) for part in predictions]
+    return predictions.float()

@@ -1,3 +1,5 @@
+import pickle
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -7,22 +9,43 @@ from raypipe.models.quiet_ultralytics import DetectionModel, train_in_bf16
 from raypipe.train_detector import DetectorModelConfig, scaled_architecture
 
 
-@pytest.fixture
-def model():
+def model_of(architecture):
     torch.manual_seed(0)
-    found = DetectionModel(scaled_architecture(DetectorModelConfig(depth=0.33, width=0.0625), 2), verbose=False)
-    found.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
-    return found.train()
+    config = DetectorModelConfig(architecture=architecture, depth=0.33, width=0.0625)
+    model = DetectionModel(scaled_architecture(config, 2), verbose=False)
+    model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=1)
+    return model.train()
 
 
-def test_the_loss_of_a_network_in_bf16_is_that_of_its_predictions_in_fp32(model):
-    batch = {
+@pytest.fixture
+def batch():
+    return {
         "img": torch.rand(2, 3, 640, 640),
         "batch_idx": torch.tensor([0.0, 1.0]),
         "cls": torch.tensor([[0.0], [1.0]]),
         # Beyond the 64th cell of eight pixels, where bf16 knows a place to half a cell only.
         "bboxes": torch.tensor([[0.93, 0.93, 0.05, 0.1], [0.9, 0.95, 0.1, 0.05]]),
     }
+
+
+@pytest.mark.parametrize("architecture", ["v8/yolov8-p2", "11/yolo11", "26/yolo26"])
+def test_every_architecture_trains_in_bf16_and_may_be_copied_into_a_pickle(architecture, batch):
+    model = model_of(architecture)
+    train_in_bf16(SimpleNamespace(model=model, device=torch.device("cpu")))
+    criterion = model.criterion
+    loss, _ = model(batch)
+    assert loss.dtype == torch.float32
+    loss.sum().backward()
+    assert any(weight.grad.abs().max() > 0 for weight in model.parameters() if weight.grad is not None)
+    # What a resumed training made before is kept.
+    train_in_bf16(SimpleNamespace(model=model, device=torch.device("cpu")))
+    assert model.criterion is criterion
+    model.criterion = None
+    assert pickle.dumps(deepcopy(model))
+
+
+def test_the_loss_of_a_network_in_bf16_is_that_of_its_predictions_in_fp32(batch):
+    model = model_of("11/yolo11")
     plain = model.init_criterion()
     train_in_bf16(SimpleNamespace(model=model, device=torch.device("cpu")))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -71,12 +71,14 @@ def test_pictures_are_frames_as_they_come_out_of_a_video_file(tmp_path):
     film(make_clip(SMALL, "pretrain", 0), tmp_path / "clip.mp4", SMALL.fps)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    drawn = [frame.image for frame in make_clip(SMALL, "pretrain", 0).frames()]
+    frames = list(make_clip(SMALL, "pretrain", 0).frames())
     pictures = sorted((tmp_path / "detection" / "images" / "train").glob("*.jpg"))
     assert len(pictures) == 2
     for picture in pictures:
         found, number = np.asarray(Image.open(picture), np.float64), int(picture.stem.split("_")[-1])
-        assert np.abs(found - decoded[number]).mean() < np.abs(found - drawn[number]).mean()
+        assert np.abs(found - decoded[number]).mean() < np.abs(found - frames[number].image).mean()
+        label = tmp_path / "detection" / "labels" / "train" / f"{picture.stem}.txt"
+        assert label.read_text() == yolo_text(frames[number].seen, SMALL.width, SMALL.height)
 
 
 def test_normal_actions_are_less_than_half_of_the_crops_and_novel_ones_are_all_there(tmp_path):
