@@ -3,6 +3,7 @@
 import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ class Worker:
             command = [sys.executable, "-m", "tests.video.fuzz_worker"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
-        print(path, file=self.process.stdin, flush=True)
+        # Where it is dead already, its output is at an end, which is told below.
+        with suppress(BrokenPipeError):
+            print(path, file=self.process.stdin, flush=True)
         is_there, _, _ = select.select([self.process.stdout], [], [], HANG_SECONDS)
         said = self.process.stdout.readline() if is_there else ""
         if said:
@@ -100,6 +103,7 @@ def test_the_worker_tells_what_is_good_bad_and_fatal(whole, worker, tmp_path):
     (tmp_path / "text.mp4").write_text("text")
     assert worker.look_at(tmp_path / "text.mp4") == "refused CorruptVideoError"
     worker.process.kill()
+    worker.process.wait()
     assert worker.look_at(tmp_path / "text.mp4").startswith("crashed, exit code -9")
 
 
