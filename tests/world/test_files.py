@@ -17,6 +17,7 @@ from raypipe.world.actions import NORMAL
 from raypipe.world.clips import NOVELTIES, Seen, WorldConfig, make_clip
 from raypipe.world.files import (
     CLASSES,
+    _is_pictured,
     crop_rectangle,
     write_captions,
     write_detection,
@@ -54,16 +55,16 @@ def test_detection_data_is_as_ultralytics_wants_it(tmp_path):
     assert data["names"] == dict(enumerate(CLASSES))
     assert data["path"] == str(root)
     pictures = {part: sorted((root / data[part]).glob("*.jpg")) for part in ("train", "val")}
-    assert sum(map(len, pictures.values())) == count == 10
-    assert len(pictures["val"]) == 2
+    assert sum(map(len, pictures.values())) == count == 9
+    assert len(pictures["val"]) == 1
     for picture in (path for paths in pictures.values() for path in paths):
         label = root / "labels" / picture.parent.name / f"{picture.stem}.txt"
         for line in label.read_text().splitlines():
             number, x, y, width, height = line.split()
             assert int(number) in data["names"]
             x, y, width, height = map(float, (x, y, width, height))
-            assert 0 <= x - width / 2 < x + width / 2 <= 1.000001
-            assert 0 <= y - height / 2 < y + height / 2 <= 1.000001
+            assert -0.000001 <= x - width / 2 < x + width / 2 <= 1.000001
+            assert -0.000001 <= y - height / 2 < y + height / 2 <= 1.000001
 
 
 def test_pictures_are_frames_as_they_come_out_of_a_video_file(tmp_path):
@@ -73,12 +74,36 @@ def test_pictures_are_frames_as_they_come_out_of_a_video_file(tmp_path):
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     frames = list(make_clip(SMALL, "pretrain", 0).frames())
     pictures = sorted((tmp_path / "detection" / "images" / "train").glob("*.jpg"))
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     for picture in pictures:
         found, number = np.asarray(Image.open(picture), np.float64), int(picture.stem.split("_")[-1])
         assert np.abs(found - decoded[number]).mean() < np.abs(found - frames[number].image).mean()
         label = tmp_path / "detection" / "labels" / "train" / f"{picture.stem}.txt"
         assert label.read_text() == yolo_text(frames[number].seen, SMALL.width, SMALL.height)
+
+
+def test_pictures_are_closer_together_while_somebody_falls_or_lies():
+    class Falls:
+        actions = ("walking",) * 38 + ("falling",) * 10 + ("lying",) * 12 + ("walking",) * 10
+
+    class Walks:
+        actions = ("walking",) * 70
+
+    clip = make_clip(SMALL.model_copy(update={"num_frames": 70}), "pretrain", 0)
+    assert [n for n in range(70) if _is_pictured(replace(clip, actors=(Walks(),)), n)] == [15, 45]
+    assert [n for n in range(70) if _is_pictured(replace(clip, actors=(Walks(), Falls())), n)] == [15, 45, 52, 57]
+    early = Falls()
+    early.actions = ("falling",) * 10 + ("lying",) * 60
+    assert [n for n in range(40) if _is_pictured(replace(clip, actors=(early, Walks())), n)] == [
+        5,
+        12,
+        15,
+        17,
+        22,
+        27,
+        32,
+        37,
+    ]
 
 
 def test_normal_actions_are_less_than_half_of_the_crops_and_novel_ones_are_all_there(tmp_path):
