@@ -7,6 +7,7 @@ camera. Each is extracted once, by the ordinary pipeline, with all the features 
 
 * AP50 of the detector: every fifth frame of the test clips, boxes from a confidence of 0.001 up; all clear objects must
   be found, and boxes of objects that are hardly seen are no mistake;
+* how many clear objects in the same frames a box of at least 0.25 is of, by what they do;
 * how many captions name the right action, of whole objects taller than 48 pixels in the test clips;
 * the same of the Q-Former's captions and of the sentences, in the frames of the shrinking clips in which the object is
   less than 30 pixels tall;
@@ -21,7 +22,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from jobs.world_figures import FarShares, Share, Told, average_precisions, caption_shares, far_shares
+from jobs.world_figures import FarShares, Share, Told, average_precisions, caption_shares, far_shares, found_shares
 from raypipe.catalog import Catalogue
 from raypipe.config import RunConfig, parse_config
 from raypipe.demo import Demo, demo_config, draw
@@ -118,24 +119,31 @@ def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     )
     config, catalogue = _extract(world, out / "world", seed, models)
     shrinking_config, shrinking_catalogue = _extract(shrinking, out / "shrinking", seed, models)
-    captions: dict[str, Share] = {}
-    for truth, told in _told(config, catalogue):
-        for action, share in caption_shares(truth, told).items():
-            captions[action] = captions.get(action, Share()) + share
     far: dict[str, FarShares] = {}
     for name, (truth, told) in zip(
         _names(shrinking_catalogue), _told(shrinking_config, shrinking_catalogue), strict=True
     ):
         far[name] = far_shares(truth, told)
+    detections = _detections(config, catalogue)
     figures: dict[str, Any] = {
-        "ap50": average_precisions(_detections(config, catalogue)),
-        "captions": captions,
+        "ap50": average_precisions(detections),
+        "found": _together(found_shares(*pair) for pair in detections),
+        "captions": _together(caption_shares(*pair) for pair in _told(config, catalogue)),
         "far": far,
         "micro_auc": {name: _micro_auc(config, name) for name in METHODS},
         "seconds": time.monotonic() - started,
     }
     print(f"seed {seed}: {figures['seconds']:.0f} s", flush=True)
     return figures
+
+
+def _together(clips: Iterable[dict[str, Share]]) -> dict[str, Share]:
+    """Return the shares of all clips, by action."""
+    together: dict[str, Share] = {}
+    for shares in clips:
+        for action, share in shares.items():
+            together[action] = together.get(action, Share()) + share
+    return together
 
 
 def _extract(plan: FolderPlan, out: Path, seed: int, models: dict[str, str]) -> tuple[RunConfig, Catalogue]:
@@ -220,6 +228,9 @@ def rows_of(figures: dict[str, Any]) -> dict[str, float | None]:
     all_far = sum(far, FarShares(Share(), Share(), Share()))
     auc: dict[str, float | None] = figures["micro_auc"]
     rows: dict[str, float | None] = {f"AP50, {name}": value for name, value in figures["ap50"].items()}
+    found: dict[str, Share] = figures["found"]
+    rows["found"] = sum(found.values(), Share()).value
+    rows |= {f"found, {action}": found[action].value for action in sorted(found)}
     rows["caption right"] = sum(captions.values(), Share()).value
     rows |= {f"caption right, {action}": captions[action].value for action in sorted(captions)}
     rows["far: object found"] = all_far.found.value

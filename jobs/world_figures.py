@@ -16,6 +16,8 @@ from raypipe.world.truth import MIN_IOU, Truth, match
 WHOLE_VISIBLE, NEAR_PIXELS = 0.95, 48.0
 # Frames are far where the object is smaller than this.
 FAR_PIXELS = 30.0
+# Boxes of at least this confidence are found.
+FOUND_CONFIDENCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,18 @@ def _hits(
         elif (fits & ~truth.is_clear[rows]).any():
             counts[box] = False
     return is_hit, counts
+
+
+def found_shares(truth: Truth, detections: Detections) -> dict[str, Share]:
+    """Return, for each action, how many clear objects a box of the detector is of, whatever its class."""
+    sure = detections.confidence >= FOUND_CONFIDENCE
+    frames, boxes = detections.frame_offset[sure], detections.boxes[sure]
+    shares: dict[str, Share] = {}
+    for row, other in enumerate(match(truth.frame, truth.boxes, frames, boxes).tolist()):
+        if truth.is_clear[row]:
+            action = str(truth.action[row])
+            shares[action] = shares.get(action, Share()) + Share(int(other >= 0), 1)
+    return shares
 
 
 def caption_shares(truth: Truth, told: Told) -> dict[str, Share]:

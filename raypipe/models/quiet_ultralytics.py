@@ -77,8 +77,8 @@ def train_in_bf16(trainer: Any) -> None:
     """Make a trainer's network bf16 and keep its loss fp32; a callback for the start of a training.
 
     Ultralytics' own setting is for GPUs only, and its loss is bf16 too, which knows the place of a box's side, counted
-    in cells of the finest grid, to half a cell from the 64th on: two pixels of four. Its pictures are laid out by
-    pixels, not by channels, which takes 0.82 to 0.87 of the time on a processor.
+    in cells of the finest grid, to half a cell from the 64th on: two pixels of four. Weights and pictures are laid out
+    pixel by pixel here, not channel by channel: 0.82 to 0.87 of the time of a step on one thread of a processor.
     """
     model = trainer.model.to(memory_format=torch.channels_last)
     if getattr(model, "criterion", None) is None:

@@ -40,9 +40,8 @@ CAPTION_STEPS: dict[Action, int] = {
 # Shares of the crops of normal actions that are kept, so that a third of all crops are of them. Fewer would show too
 # few different people who walk and stand.
 KEPT: dict[Action, float] = {"walking": 0.35, "standing": 0.45, "pushing": 0.6}
-# Every how many frames one is a picture of detection training, from half a step on: the first is a keyframe, which is
-# sharper than those that a video mostly has. More of clips while somebody falls or lies, who are 2 % of the others'
-# people: a detector of frames 0, 30 and 60 found 0.38 of them in test clips, and this one finds 0.76.
+# Every how many frames one is a picture of detection training, from half of that on: the first is a keyframe, and most
+# of a video are not. Closer together while somebody falls or lies, who are found least; docs/world.md has how many.
 DETECTION_STEP = 30
 DETECTION_STEPS: dict[Action, int] = {"falling": 10, "lying": 5}
 # Every how many clips one is for validation.
@@ -151,9 +150,12 @@ def write_detection(root: Path, config: WorldConfig, num_clips: int, processes: 
     """Write pictures and boxes as Ultralytics trains on them. Return how many pictures there are.
 
     images/ and labels/ with train/ and val/, and data.yaml, whose `path` is the folder as given. Pictures are frames of
-    an H.264 file; those of every fifth clip are for validation. Raises UserError as `make_root`, and where a process
-    is killed.
+    an H.264 file: every 30th from the 15th on, every 10th and every 5th while anybody falls or lies, in view or not.
+    Those of every fifth clip are for validation. Raises UserError as `make_root`, where clips are too short for a
+    picture, and where a process is killed.
     """
+    if config.num_frames <= DETECTION_STEP // 2:
+        raise UserError(f"clips of {config.num_frames} frames: pictures are taken from frame {DETECTION_STEP // 2} on")
     make_root(root)
     for part in ("train", "val"):
         (root / "images" / part).mkdir(parents=True)

@@ -12,6 +12,7 @@ from tests.demo_models import write_models
 def figures(full):
     return {
         "ap50": {"person": 0.9, "vehicle": 0.7, "mean": 0.8},
+        "found": {"walking": Share(9, 10), "lying": Share(0, 5)},
         "captions": {"walking": Share(8, 10), "cycling": Share(1, 10)},
         "far": {
             "test/001_walking": FarShares(Share(4, 5), Share(1, 4), Share(3, 4)),
@@ -25,6 +26,7 @@ def figures(full):
 def test_rows():
     rows = rows_of(figures(0.95))
     assert rows["caption right"] == 9 / 20
+    assert (rows["found"], rows["found, lying"], rows["found, walking"]) == (9 / 15, 0, 9 / 10)
     assert rows["far: object found"] == 4 / 10
     assert (rows["far: caption right"], rows["far: sentence right"]) == (0.25, 0.75)
     assert rows["far, walking_then_running: sentence"] is None
@@ -80,6 +82,7 @@ def test_a_world_is_measured(tmp_path, cluster, monkeypatch):
     found = measure_seed(5, arguments)
     # Random weights are right about nothing; that all was measured is what can be asked.
     assert set(found["ap50"]) >= {"mean"}
+    assert sum(share.count for share in found["found"].values()) > 0
     assert set(found["micro_auc"]) == {"full", "image"}
     assert all(0 <= value <= 1 for value in found["micro_auc"].values())
     ((truth, told),) = seen

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jobs.world_figures import FarShares, Share, Told, average_precisions, caption_shares, far_shares
+from jobs.world_figures import FarShares, Share, Told, average_precisions, caption_shares, far_shares, found_shares
 from raypipe.ops.boxes import Detections
 from raypipe.world.truth import Truth
 
@@ -77,6 +77,26 @@ def test_classes_and_clips_are_put_together():
         "vehicle": 0.0,
         "mean": pytest.approx(0.5, abs=0.01),
     }
+
+
+def test_clear_objects_are_found_by_boxes_that_are_sure_enough():
+    down = (100, 0, 130, 10)
+    truth = truth_of(
+        (0, BIG, 1, "person", "walking"),
+        (0, down, 1, "person", "lying"),
+        (5, BIG, 1, "person", "walking"),
+        (5, down, 1, "person", "lying"),
+        (10, BIG, 0.2, "person", "walking"),  # hardly seen
+        (10, down, 1, "person", "lying"),
+    )
+    found = detections_of(
+        (0, BIG, 0.9, "person"),
+        (0, down, 0.25, "vehicle"),
+        (5, SMALL, 0.9, "person"),
+        (5, down, 0.24, "person"),
+        (10, BIG, 0.9, "person"),
+    )
+    assert found_shares(truth, found) == {"walking": Share(1, 2), "lying": Share(1, 3)}
 
 
 def test_captions_of_whole_and_near_objects_count():

@@ -44,14 +44,14 @@ def test_every_architecture_trains_in_bf16_and_may_be_copied_into_a_pickle(archi
     assert pickle.dumps(deepcopy(model))
 
 
-def test_a_network_in_bf16_computes_on_pictures_laid_out_by_pixels(batch):
+def test_weights_and_pictures_of_a_network_in_bf16_are_laid_out_by_pixels(batch):
     model = model_of("11/yolo11")
-    layouts = []
-    model.model[1].conv.register_forward_hook(lambda conv, given, made: layouts.append((given[0], made, conv.weight)))
+    pictures = []
+    model.model[0].conv.register_forward_hook(lambda conv, given, made: pictures.append(given[0]))
     train_in_bf16(SimpleNamespace(model=model, device=torch.device("cpu")))
     model(batch)
-    assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in layouts[0])
-    assert not layouts[0][0].is_contiguous()
+    by_pixels = [pictures[0], model.model[0].conv.weight]
+    assert all(tensor.stride(1) == 1 and not tensor.is_contiguous() for tensor in by_pixels)
 
 
 def test_the_loss_of_a_network_in_bf16_is_that_of_its_predictions_in_fp32(batch):

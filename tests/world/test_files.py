@@ -1,6 +1,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -82,28 +83,32 @@ def test_pictures_are_frames_as_they_come_out_of_a_video_file(tmp_path):
         assert label.read_text() == yolo_text(frames[number].seen, SMALL.width, SMALL.height)
 
 
-def test_pictures_are_closer_together_while_somebody_falls_or_lies():
-    class Falls:
-        actions = ("walking",) * 38 + ("falling",) * 10 + ("lying",) * 12 + ("walking",) * 10
+WALKS = ("walking",) * 70
+LIES = ("walking",) * 28 + ("falling",) * 10 + ("lying",) * 12 + ("walking",) * 20
+LIES_AT_ONCE = ("falling",) * 10 + ("lying",) * 20 + ("walking",) * 40
 
-    class Walks:
-        actions = ("walking",) * 70
 
-    clip = make_clip(SMALL.model_copy(update={"num_frames": 70}), "pretrain", 0)
-    assert [n for n in range(70) if _is_pictured(replace(clip, actors=(Walks(),)), n)] == [15, 45]
-    assert [n for n in range(70) if _is_pictured(replace(clip, actors=(Walks(), Falls())), n)] == [15, 45, 52, 57]
-    early = Falls()
-    early.actions = ("falling",) * 10 + ("lying",) * 60
-    assert [n for n in range(40) if _is_pictured(replace(clip, actors=(early, Walks())), n)] == [
-        5,
-        12,
-        15,
-        17,
-        22,
-        27,
-        32,
-        37,
-    ]
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        ([], [15, 45]),
+        ([WALKS, WALKS], [15, 45]),
+        ([WALKS, LIES], [15, 35, 42, 45, 47]),
+        ([LIES_AT_ONCE, WALKS], [5, 12, 15, 17, 22, 27, 45]),
+        ([LIES_AT_ONCE, LIES], [5, 12, 15, 17, 22, 27, 35, 42, 45, 47]),
+    ],
+)
+def test_pictures_are_closer_together_while_somebody_falls_or_lies(actions, expected):
+    clip = make_clip(SMALL, "pretrain", 0)
+    cast = tuple(SimpleNamespace(actions=one) for one in actions)
+    assert [frame for frame in range(70) if _is_pictured(replace(clip, actors=cast), frame)] == expected
+
+
+def test_clips_too_short_for_a_picture_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="clips of 15 frames: pictures are taken from frame 15 on"):
+        write_detection(tmp_path / "detection", SMALL.model_copy(update={"num_frames": 15}), 1)
+    assert not (tmp_path / "detection").exists()
+    assert write_detection(tmp_path / "detection", SMALL.model_copy(update={"num_frames": 16}), 1) >= 1
 
 
 def test_normal_actions_are_less_than_half_of_the_crops_and_novel_ones_are_all_there(tmp_path):
