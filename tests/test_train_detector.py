@@ -51,9 +51,9 @@ def test_a_trained_detector_loads_without_a_pickle_and_is_found_again(pictures, 
     config = document(pictures, tmp_path / "out")
     assert run(tmp_path, config) == 0
     said = capsys.readouterr().out
-    assert "training data: 12 pictures" in said
+    assert "training data: 14 pictures" in said
     assert "epoch 2 of 2: box_loss" in said
-    assert "detector of person, vehicle: trained, 6 steps" in said
+    assert "detector of person, vehicle: trained, 8 steps" in said
     folder = tmp_path / "out" / "yolo"
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.json",
@@ -63,7 +63,7 @@ def test_a_trained_detector_loads_without_a_pickle_and_is_found_again(pictures, 
     ]
     assert YoloDetector.load(folder, image_size=96).names == {0: "person", 1: "vehicle"}
     card = json.loads((folder / "card.json").read_text())
-    assert card["data"]["pictures"] == {"train": 12, "val": 3}
+    assert card["data"]["pictures"] == {"train": 14, "val": 2}
     assert set(card["metrics"]) == {"ap50", "ap50_95", "precision", "recall"}
     with sqlite3.connect(tmp_path / "out" / "mlflow.db") as database:
         steps = dict(database.execute("select key, count(*) from metrics group by key"))
