@@ -3,8 +3,8 @@
 ray job submit --working-dir . -- python jobs/evaluate.py --config FILE --set key=value
 """
 
-from raypipe.cli import do_step, run_script
-from raypipe.config import RunConfig
+from raypipe.cli.main import do_step, run_script
+from raypipe.config.run import RunConfig
 
 
 def main(config: RunConfig) -> int:

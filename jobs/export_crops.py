@@ -8,9 +8,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from raypipe.cli import EXIT_DEAD_LETTERS, run_script
-from raypipe.config import RunConfig
-from raypipe.crops import ANNOTATIONS_NAME, IMAGES_FOLDER, export_crops
+from raypipe.cli.main import EXIT_DEAD_LETTERS, run_script
+from raypipe.config.run import RunConfig
+from raypipe.pretraining.crops import ANNOTATIONS_NAME, IMAGES_FOLDER, export_crops
 
 
 def main(config: RunConfig, out: Path, every_seconds: float) -> int:

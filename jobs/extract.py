@@ -5,8 +5,8 @@ ray job submit --working-dir . -- python jobs/extract.py --config FILE --set key
 With --shard 2/8, of a share of them: for several drivers over one output.
 """
 
-from raypipe.cli import do_step, run_script
-from raypipe.config import RunConfig
+from raypipe.cli.main import do_step, run_script
+from raypipe.config.run import RunConfig
 from raypipe.ops.shards import WHOLE, Shard
 
 

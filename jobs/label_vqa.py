@@ -3,10 +3,10 @@
 ray job submit --working-dir . -- python jobs/label_vqa.py --config jobs/label_vqa.yaml --set key=value
 """
 
-from raypipe.cli import EXIT_DEAD_LETTERS, run_script
-from raypipe.datasets.coco_captions import read_captions
-from raypipe.datasets.vqa_labels import read_labels
-from raypipe.label_vqa import LabelVqaConfig, label_vqa, load_label_config
+from raypipe.cli.main import EXIT_DEAD_LETTERS, run_script
+from raypipe.pretraining.coco_captions import read_captions
+from raypipe.pretraining.labelling import LabelVqaConfig, label_vqa, load_label_config
+from raypipe.pretraining.vqa_labels import read_labels
 
 
 def main(config: LabelVqaConfig) -> int:

@@ -5,10 +5,10 @@ python jobs/train_detector.py --config jobs/world/detector.yaml --set key=value
 
 from functools import partial
 
-from raypipe.cli import run_script
-from raypipe.experiment import track
-from raypipe.tracking_server import ui_command
-from raypipe.train_detector import DetectorConfig, load_detector_config, plan_detector, train_detector
+from raypipe.cli.main import run_script
+from raypipe.pretraining.detector import DetectorConfig, load_detector_config, plan_detector, train_detector
+from raypipe.tracking.experiment import track
+from raypipe.tracking.server import ui_command
 
 TITLES = {"ap50": "AP50", "ap50_95": "AP50-95", "precision": "precision", "recall": "recall"}
 

@@ -3,10 +3,11 @@
 ray job submit --working-dir . -- python jobs/train_itam.py --config jobs/train_itam.yaml --set key=value
 """
 
-from raypipe.cli import run_script
-from raypipe.experiment import track
-from raypipe.tracking_server import ui_command
-from raypipe.train_itam import ItamConfig, load_itam_config, plan_itam, train_itam
+from raypipe.cli.main import run_script
+from raypipe.pretraining.blip2 import plan_itam, train_itam
+from raypipe.pretraining.blip2_config import ItamConfig, load_itam_config
+from raypipe.tracking.experiment import track
+from raypipe.tracking.server import ui_command
 
 COPY_FIRST = " (copy it to a folder that every node has)"
 TITLES = {

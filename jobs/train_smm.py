@@ -3,10 +3,11 @@
 ray job submit --working-dir . -- python jobs/train_smm.py --config jobs/train_smm.yaml --set key=value
 """
 
-from raypipe.cli import run_script
-from raypipe.experiment import track
-from raypipe.tracking_server import ui_command
-from raypipe.train_smm import SmmConfig, load_smm_config, plan_smm, train_smm
+from raypipe.cli.main import run_script
+from raypipe.pretraining.state_machine import plan_smm, train_smm
+from raypipe.pretraining.state_machine_config import SmmConfig, load_smm_config
+from raypipe.tracking.experiment import track
+from raypipe.tracking.server import ui_command
 
 COPY_FIRST = " (copy it to a folder that every node has)"
 

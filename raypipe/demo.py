@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from raypipe.charts import counted
-from raypipe.cluster import connect
-from raypipe.config import RunConfig, parse_config
-from raypipe.config_file import digest
-from raypipe.embedded import BLIP2, SMM, YOLO
+from raypipe.config.file import digest
+from raypipe.config.run import RunConfig, parse_config
+from raypipe.config.shipped_models import BLIP2, SMM, YOLO
+from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
-from raypipe.model_folders import models_of
-from raypipe.progress import progress
-from raypipe.report_cli import REPORT_PATH, finding_lines, write_report
-from raypipe.stages.detect import require_weights
-from raypipe.storage import RunFolder
-from raypipe.versions import versions
+from raypipe.monitoring.progress import progress
+from raypipe.report.write import REPORT_PATH, finding_lines, write_report
+from raypipe.run_folder.record import versions
+from raypipe.run_folder.storage import RunFolder
+from raypipe.text import counted
+from raypipe.weights.identity import models_of, require_weights
 from raypipe.world.clips import WorldConfig
 from raypipe.world.folder import FolderPlan, finish_folder, missing_clips, open_folder, write_clip
 
 if TYPE_CHECKING:
-    from raypipe.config import RayConfig
+    from raypipe.config.runtime import RayConfig
     from raypipe.world.clips import Split
 
 DONE_NAME = "demo.json"

@@ -20,17 +20,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.catalog import Catalogue
-from raypipe.config import RunConfig
-from raypipe.config_file import absolute
+from raypipe.anomaly_model.training_data import column_sizes, object_features
+from raypipe.config.file import absolute
+from raypipe.config.run import RunConfig
 from raypipe.datasets.listing import Interval, Video
 from raypipe.errors import UserError
-from raypipe.evaluate import align_labels
-from raypipe.features import read_records, read_segment
+from raypipe.evaluation.evaluate import align_labels
+from raypipe.extraction.catalog import Catalogue, require_features
 from raypipe.ops.snippets import add_objects, means, num_snippets
-from raypipe.pipeline import require_features
-from raypipe.storage import RunFolder, escape
-from raypipe.training_data import column_sizes, object_features
+from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.tables import read_records, read_segment
 from raypipe.video.index import VideoIndex
 
 SPLITS = ("train", "test")

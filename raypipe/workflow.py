@@ -13,26 +13,26 @@ from pathlib import Path
 
 import numpy as np
 
-from raypipe.benchmarks import benchmark_of
-from raypipe.catalog import Catalogue, list_videos, plan_all, read_catalogue
-from raypipe.cluster import connect
-from raypipe.config import RunConfig
+from raypipe.anomaly_model.score import made_by, score
+from raypipe.anomaly_model.train import train
+from raypipe.anomaly_model.trained_model import read_model
+from raypipe.config.run import RunConfig
+from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
-from raypipe.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
-from raypipe.experiment import Experiment, track
-from raypipe.features import read_records, read_scores, serialise_table
-from raypipe.meter import system_metrics
+from raypipe.evaluation.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
+from raypipe.evaluation.published import benchmark_of
+from raypipe.evaluation.results import metric_table, per_video_table, results_document, results_page
+from raypipe.extraction.catalog import Catalogue, list_videos, read_catalogue, require_features
+from raypipe.extraction.extract import extract
+from raypipe.extraction.planning import plan_all
+from raypipe.monitoring.meter import system_metrics
+from raypipe.monitoring.timings import TIMINGS_NAME, stage_timings, write_timings
 from raypipe.ops.shards import WHOLE, Shard
-from raypipe.pipeline import extract, require_features
-from raypipe.results import metric_table, per_video_table, results_document
-from raypipe.results_page import results_page
-from raypipe.run_record import require_same_config
-from raypipe.score import made_by, score
-from raypipe.storage import RunFolder
-from raypipe.timings import TIMINGS_NAME, stage_timings, write_timings
-from raypipe.tracking_server import load_mlflow, ui_command
-from raypipe.train import read_model, train
-from raypipe.versions import versions
+from raypipe.run_folder.record import require_same_config, versions
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import read_records, read_scores, serialise_table
+from raypipe.tracking.experiment import Experiment, track
+from raypipe.tracking.server import load_mlflow, ui_command
 
 RESULTS_NAME = "results.json"
 PER_VIDEO_NAME = "results.parquet"
@@ -140,7 +140,7 @@ def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
 
 def evaluate_step(config: RunConfig, experiment: Experiment) -> list[str]:
     """Compare the scores with the labels and write results.json, whether or not there are labels."""
-    from raypipe.plots import plot_roc, plot_timelines
+    from raypipe.evaluation.plots import plot_roc, plot_timelines
 
     folder = RunFolder(config.output, config.variation)
     catalogue = require_features(config, folder)

@@ -40,8 +40,8 @@ def shared():
 
 @pytest.fixture(scope="session")
 def finished_run(cluster, tmp_path_factory):
-    """The config of a small run of all steps, for tests that read it; see `tests.finished_run`."""
-    from tests.finished_run import make_run
+    """The config of a small run of all steps, for tests that read it; see `tests.helpers.finished_run`."""
+    from tests.helpers.finished_run import make_run
 
     return make_run(tmp_path_factory.mktemp("finished"))
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from raypipe.config_file import absolute
+from raypipe.config.file import absolute
 from raypipe.credentials import (
     HidingFormatter,
     hide_credentials,

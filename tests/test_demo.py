@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from raypipe import demo as demo_module
-from raypipe import embedded
-from raypipe.config import RayConfig, parse_config
+from raypipe.config import shipped_models as embedded
+from raypipe.config.run import parse_config
+from raypipe.config.runtime import RayConfig
 from raypipe.demo import Demo, _state, demo_config, draw, run_demo
 from raypipe.errors import UserError
 from raypipe.world.folder import FolderPlan, missing_clips, open_folder, write_clip
-from tests.demo_models import write_models
+from tests.helpers.demo_models import write_models
 from tests.world.test_folder import PLAN, SMALL, hashes
 
 RAY = RayConfig()
@@ -102,7 +103,7 @@ def test_a_disk_without_room_is_told_at_the_start(tmp_path, models, monkeypatch)
 def start(out, folder):
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-    command = [sys.executable, "-m", "tests.demo_models", str(out), "0", str(folder)]
+    command = [sys.executable, "-m", "tests.helpers.demo_models", str(out), "0", str(folder)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )

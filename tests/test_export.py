@@ -5,19 +5,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raypipe.catalog import list_videos, probe, write_catalogue
-from raypipe.cli import main
-from raypipe.datasets.names import read_dataset
+from raypipe.cli.main import main
+from raypipe.config.workflow import EvaluateConfig
+from raypipe.datasets.readers import read_dataset
 from raypipe.errors import UserError
-from raypipe.evaluate import EvaluateConfig
-from raypipe.evaluate_files import evaluate_labelled
+from raypipe.evaluation.evaluate_files import evaluate_labelled
 from raypipe.export import export
-from raypipe.features import SegmentRecord, commit_features
-from raypipe.pipeline import require_features
-from raypipe.run_record import open_run
+from raypipe.extraction.catalog import list_videos, require_features, write_catalogue
+from raypipe.extraction.probing import probe
+from raypipe.run_folder.record import open_run
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import SegmentRecord, commit_features
 from raypipe.schema import FEATURE
-from raypipe.storage import RunFolder
-from tests.small_data import make_config, write_data
+from tests.helpers.small_data import make_config, write_data
 
 # Frames of each video; a snippet is 16 of them.
 LENGTHS = {"train/a": 40, "train/b": 16, "test/a": 33, "test/b": 20}
@@ -36,9 +36,11 @@ def run(tmp_path, data, monkeypatch):
         config = make_config(data, tmp_path / "run")
         folder = RunFolder(config.output)
         if classes:
-            listing = read_dataset(config.dataset)
+            listing = read_dataset(config.dataset.name, config.dataset.root)
             named = tuple(replace(v, class_name=dict(classes).get(v.video_id, "")) for v in listing.videos)
-            monkeypatch.setattr("raypipe.catalog.read_dataset", lambda _: replace(listing, videos=named))
+            monkeypatch.setattr(
+                "raypipe.extraction.catalog.read_dataset", lambda *_, **__: replace(listing, videos=named)
+            )
         write_catalogue(folder, [probe(video, 25.0) for video in list_videos(config).videos])
         open_run(
             folder,

@@ -1,4 +1,7 @@
-"""Who may import whom: the layers of the design, walked through the source."""
+"""The rooms of the package: who may import whom, which room knows which library, and how large things may grow.
+
+All imports count: those in functions and those under TYPE_CHECKING too.
+"""
 
 import ast
 import re
@@ -8,179 +11,191 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "raypipe"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "raypipe"
 
-# Lower layers first; a module may import from its own layer and those below. What is not named here is on top.
-LAYERS = [
-    {"raypipe", "errors", "embedded", "schema", "ops"},
-    {
-        "config_file",
-        "credentials",
-        "models",
-        "video",
-        "datasets",
-        "storage",
-        "run_record",
-        "tracking_server",
-        "experiment",
-        "features",
-        "score_files",
-        "score_tables",
-        "published",
-        "versions",
-        "progress",
-        "meter",
-        "drivers",
-        "background_metrics",
-        "timings",
-        "charts",
-        "benchmarks",
-    },
-    {
-        "stages",
-        "alarms",
-        "breakdown",
-        "evaluate",
-        "results",
-        "results_page",
-        "training_data",
-        "training_images",
-        "training_pairs",
-        "plots",
-        "world",
-    },
-    {
-        "config",
-        "cluster",
-        "catalog",
-        "model_folders",
-        "pools",
-        "ray_metrics",
-        "execution_watch",
-        "sharing",
-        "pipeline",
-        "run_steps",
-        "train",
-        "train_group",
-        "train_worker",
-        "trainer",
-        "score",
-        "findings",
-        "pictures",
-        "overlay",
-    },
-    {"report_videos"},
-    {"report", "render"},
-    {"report_video_page"},
-    {
-        "workflow",
-        "evaluate_files",
-        "evaluate_cli",
-        "ablation",
-        "ablate",
-        "export",
-        "plan",
-        "demo",
-        "weights",
-        "weights_yolo",
-        "weights_fetch",
-        "weights_verify",
-        "weights_cli",
-        "datasets_cli",
-        "status",
-        "status_cli",
-        "train_itam",
-        "train_itam_worker",
-        "train_smm",
-        "train_smm_worker",
-        "smm_training_data",
-        "label_vqa",
-        "report_page",
-        "report_cli",
-    },
+# A room is a folder, or a module at the package's root. It imports from the floors below its own, and from itself.
+FLOORS = [
+    {"raypipe", "errors", "credentials", "ops"},
+    {"language", "models", "models.blip2", "schema", "text", "video"},
+    {"models.detection", "models.state_machine", "run_folder", "world"},
+    {"monitoring"},
+    {"datasets"},
+    {"config"},
+    {"stages", "tracking", "weights"},
+    {"distributed", "pipeline"},
+    {"extraction"},
+    {"anomaly_model", "evaluation"},
+    {"export", "report", "workflow"},
+    {"ablation", "demo", "pretraining"},
     {"cli"},
+    {"__main__"},
 ]
-KNOW_RAY = {
-    "cluster",
-    "demo",
-    "execution_watch",
-    "label_vqa",
-    "pipeline",
-    "plan",
-    "ray_metrics",
-    "score",
-    "train",
-    "train_group",
-    "train_itam_worker",
-    "train_smm_worker",
-    "train_worker",
-    "trainer",
-}
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+# Folders of files, without code.
+FOLDERS_WITHOUT_CODE = {"assets"}
+
+KNOW_RAY = {"anomaly_model", "demo", "distributed", "extraction", "monitoring", "pretraining"}
+KNOW_MLFLOW = {"tracking"}
+KNOW_ULTRALYTICS = {"raypipe.models.detection.quiet_ultralytics"}
 OPS_MAY_IMPORT = {"numpy", "scipy"}
 HEAVY = ("numpy", "pyarrow", "torch", "ray", "mlflow", "av", "sklearn", "scipy", "pandas", "matplotlib")
 
+MAX_ROOT_MODULES, MAX_ROOMS = 10, 35
+MAX_MODULE_LINES, MAX_FUNCTION_LINES = 400, 60
 
-def imports(path):
-    """Return the full names of all modules that a file imports, wherever the import stands."""
+
+def name_of(path, root=ROOT):
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+JOBS = {name_of(path): path for path in sorted((ROOT / "jobs").rglob("*.py"))}
+
+
+def room_of(module):
+    """Return the room of a module: its folder below the package or, at the root, its own name."""
+    path, parts = MODULES[module], module.split(".")[1:]
+    if path.name == "__init__.py":
+        return ".".join(parts) or "raypipe"
+    return ".".join(parts[:-1]) or parts[0]
+
+
+def imported(tree, modules):
+    """Return the names of all modules that a tree imports, wherever the import stands; of ours the very module."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            assert node.level == 0, "a relative import"
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else node.module for name in full}
     return names
 
 
-def imports_when_loaded(path):
-    """Return the modules of raypipe that a file imports when it is loaded itself, not in a function or for types."""
-    tree = ast.parse(path.read_text())
-    return {
-        node.module
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("raypipe")
+IMPORTS = {name: imported(tree, MODULES) for name, tree in TREES.items()}
+EDGES = {name: {other for other in names if other in MODULES and other != name} for name, names in IMPORTS.items()}
+
+
+def circles(edges):
+    """Return the sets of nodes of which each is reached from each other (Tarjan's components of more than one)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in edges[node]:
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            position = stack.index(node)
+            if len(stack) - position > 1:
+                found.append(sorted(stack[position:]))
+            del stack[position:]
+
+    for node in edges:
+        if node not in index:
+            visit(node)
+    return found
+
+
+def room_edges():
+    edges = {room_of(module): set() for module in MODULES}
+    for module, others in EDGES.items():
+        # The package itself is only its name and version, and it is imported before anything in it.
+        edges[room_of(module)] |= {room_of(other) for other in others} - {room_of(module), "raypipe"}
+    return edges
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b"}, "b": {"a"}, "c": {"d", "a"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+    ],
+)
+def test_circles_are_found(edges, expected):
+    assert sorted(circles(edges)) == expected
+
+
+def test_lazy_and_typed_imports_count():
+    tree = ast.parse(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from raypipe.cli import main\n"
+        "def f():\n    import raypipe.text\n"
+    )
+    assert imported(tree, MODULES) == {"typing", "raypipe.cli.main", "raypipe.text"}
+
+
+def test_there_is_no_circle():
+    assert circles(EDGES) == []
+    assert circles(room_edges()) == []
+
+
+def test_every_room_is_listed_and_there():
+    rooms = {room_of(module) for module in MODULES}
+    assert rooms == set(FLOOR_OF)
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - FOLDERS_WITHOUT_CODE == {
+        room.split(".")[0] for room in rooms if (PACKAGE / room.split(".")[0]).is_dir()
     }
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    own = FLOOR_OF[room_of(module)]
+    above = [
+        other
+        for other in EDGES[module]
+        if room_of(other) not in (room_of(module), "raypipe") and FLOOR_OF[room_of(other)] >= own
+    ]
+    assert not above, f"{module} imports {above}, which is no floor below it"
 
 
-def part(name):
-    """Return the first name below the package, as "ops" of raypipe.ops.boxes; "raypipe" for the package itself."""
-    pieces = name.split(".")
-    return pieces[1] if len(pieces) > 1 else pieces[0]
-
-
-def module_of(path):
-    return "raypipe." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-
-
-def rank(name):
-    ranks = [number for number, layer in enumerate(LAYERS) if part(name) in layer]
-    return ranks[0] if ranks else len(LAYERS) - 1
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down(path):
-    own = module_of(path) if path != PACKAGE / "__init__.py" else "raypipe"
-    above = [name for name in imports_when_loaded(path) if rank(name) > rank(own)]
-    assert not above, f"{own} imports {above}, which lies above it"
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_who_knows_what(path):
-    own = part(module_of(path))
-    tops = {name.split(".")[0] for name in imports(path)}
-    assert "ray" not in tops or own in KNOW_RAY
-    assert "mlflow" not in tops or own in ("experiment", "tracking_server")
-    assert "ultralytics" not in tops or path.name == "quiet_ultralytics.py"
-    assert not tops & {"marshal", "shelve", "dill", "cloudpickle"}
-    assert not re.search(r"pickle\.(load|Unpickler)|weights_only=False|allow_pickle=True", path.read_text())
-    if own == "ops":
+@pytest.mark.parametrize("module", MODULES)
+def test_who_knows_what(module):
+    room = room_of(module)
+    tops = {name.split(".")[0] for name in IMPORTS[module]}
+    assert "ray" not in tops or room in KNOW_RAY
+    assert "mlflow" not in tops or room in KNOW_MLFLOW
+    assert "ultralytics" not in tops or module in KNOW_ULTRALYTICS
+    assert not tops & {"marshal", "shelve", "dill", "cloudpickle", "jobs", "tests"}
+    text = MODULES[module].read_text()
+    assert not re.search(r"pickle\.(load|Unpickler)|weights_only=False|allow_pickle=True", text)
+    if room == "ops":
         outside = {top for top in tops if top not in sys.stdlib_module_names} - OPS_MAY_IMPORT
         assert outside <= {"raypipe"}
-        assert {part(name) for name in imports(path) if name.startswith("raypipe")} <= {"ops", "errors"}
+        assert {room_of(other) for other in EDGES[module]} <= {"ops", "errors"}
         assert not tops & {"pathlib", "os", "io", "logging"}
+
+
+def test_sizes(capsys):
+    root_modules = [path.stem for path in PACKAGE.glob("*.py")]
+    rooms = {room_of(module) for module, path in MODULES.items() if path.name != "__init__.py"}
+    sizes = {name: len(path.read_text().splitlines()) for name, path in (MODULES | JOBS).items()}
+    functions = {
+        f"{name}.{node.name}": node.end_lineno - node.lineno + 1
+        for name, path in (MODULES | JOBS).items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    arrows = sum(len(others) for others in room_edges().values())
+    with capsys.disabled():
+        print(
+            f"\nrooms {len(rooms)}, floors {len(FLOORS)}, arrows between rooms {arrows}, root modules "
+            f"{len(root_modules)}, longest module {max(sizes.values())} lines, longest function "
+            f"{max(functions.values())}"
+        )
+    assert len(root_modules) <= MAX_ROOT_MODULES, root_modules
+    assert len(rooms) <= MAX_ROOMS, rooms
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES} == {}
+    assert {name: size for name, size in functions.items() if size > MAX_FUNCTION_LINES} == {}
 
 
 def loaded_after(code):
@@ -193,10 +208,10 @@ def loaded_after(code):
     ("code", "absent"),
     [
         ("import raypipe", HEAVY),
-        ("import raypipe.cli; raypipe.cli.build_parser()", HEAVY),
-        ("import raypipe.config", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
+        ("from raypipe.cli.main import build_parser; build_parser()", HEAVY),
+        ("import raypipe.config.run", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
         (
-            "import raypipe.report_page, raypipe.render, raypipe.status",
+            "import raypipe.report.page, raypipe.report.render, raypipe.extraction.status",
             ("torch", "ray", "mlflow", "sklearn", "matplotlib"),
         ),
     ],

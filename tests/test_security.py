@@ -8,17 +8,21 @@ import fsspec
 import pytest
 import yaml
 
-import raypipe.cli
-from raypipe.catalog import list_videos, plan_video, probe
-from raypipe.cli import main
+import raypipe.cli.main
+from raypipe.cli.main import main
+from raypipe.config.stages import DecodeConfig
 from raypipe.datasets.folder import read_folder
 from raypipe.errors import CorruptVideoError, UserError
-from raypipe.run_record import open_run
-from raypipe.run_steps import RunSteps
-from raypipe.stages.decode import DecodeConfig, DecodeFrames
-from raypipe.storage import DeadLetter, RunFolder
+from raypipe.extraction.catalog import list_videos
+from raypipe.extraction.planning import plan_video
+from raypipe.extraction.probing import probe
+from raypipe.extraction.stage_runner import StageRunner
+from raypipe.pipeline import Stage
+from raypipe.run_folder.record import open_run
+from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.stages.decode import DecodeFrames
 from raypipe.video.probe import probe_video
-from tests.small_data import make_config, write_data
+from tests.helpers.small_data import make_config, write_data
 
 HOSTILE = [
     "..",
@@ -159,7 +163,7 @@ def test_a_log_line_hides_what_a_library_says(monkeypatch, capsys):
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(raypipe.cli, "_dispatch", lambda options: root.warning("no answer from %s", URI) or 0)
+    monkeypatch.setattr(raypipe.cli.main, "_dispatch", lambda options: root.warning("no answer from %s", URI) or 0)
     assert main(["weights", "check", "x"]) == 0
     assert capsys.readouterr().err == "root: no answer from postgresql://***@127.0.0.1:9/mlflow\n"
 
@@ -181,8 +185,8 @@ class Refuse:
 
 def test_a_users_mistake_in_an_actor_travels_as_a_row(tmp_path):
     folder = RunFolder(str(tmp_path / "run"))
-    steps = [("decode", DecodeFrames, (DecodeConfig(),)), ("refuse", Refuse, ("the disk is full",))]
-    run = RunSteps(steps, folder, "1-a", 3, 0)
+    stages = [Stage("decode", DecodeFrames, (DecodeConfig(),)), Stage("refuse", Refuse, ("the disk is full",))]
+    run = StageRunner(stages, folder, "1-a", 3, 0)
     row = planned_row(tmp_path)
     refused = run(row)
     assert refused["refusal"] == "the disk is full"

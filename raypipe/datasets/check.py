@@ -18,7 +18,7 @@ from raypipe.datasets.ped2 import MASKS_END
 from raypipe.datasets.readers import READERS
 from raypipe.datasets.tree import open_folder, open_tree
 from raypipe.errors import DataError, UserError
-from raypipe.progress import progress
+from raypipe.monitoring.progress import progress
 from raypipe.video.container import local_path
 from raypipe.video.folder import probe_folder
 from raypipe.video.probe import probe_video

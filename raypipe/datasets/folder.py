@@ -16,7 +16,7 @@ from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
 from raypipe.datasets.tree import SPLITS, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import join, overlaps
-from raypipe.storage import store_errors
+from raypipe.run_folder.store import store_errors
 
 __all__ = ["Interval", "Listing", "Video", "read_folder"]
 

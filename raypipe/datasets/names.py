@@ -1,12 +1,6 @@
 """The data sets that `dataset.name` takes. Importing this is light, so the command line can name them."""
 
-from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
-
-if TYPE_CHECKING:
-    from raypipe.config import DatasetConfig
-    from raypipe.datasets.folder import Listing
+from typing import Literal, get_args
 
 DatasetName = Literal["folder", "ucf_crime", "xd_violence", "shanghaitech", "avenue", "ubnormal", "nwpu_campus", "ped2"]
 DATASET_NAMES: tuple[DatasetName, ...] = get_args(DatasetName)
@@ -26,25 +20,3 @@ FRAMES_FPS: dict[DatasetName, float] = {
 }
 # Data sets that have abnormal videos in their training set, known by the video alone.
 WITH_ABNORMAL_TRAINING: tuple[DatasetName, ...] = ("ucf_crime", "xd_violence", "ubnormal")
-
-
-def read_dataset(config: "DatasetConfig") -> "Listing":
-    """Return the videos, splits and labels of the data set that a config names.
-
-    Videos of the split `train_abnormal` are listed only where the config asks for them, those of `validation` never.
-    Raises UserError where the folder does not hold the data set, or its annotations make no sense.
-    """
-    from raypipe.datasets.readers import READERS
-
-    listing = READERS[config.name](config.root)
-    counts = Counter(video.split for video in listing.videos)
-    wanted, notes = {"train", "test"}, list(listing.notes)
-    if config.abnormal_training:
-        wanted.add("train_abnormal")
-    elif counts["train_abnormal"]:
-        hint = "dataset.abnormal_training extracts their features"
-        notes.append(f"abnormal training videos, left out: {counts['train_abnormal']:,} ({hint})")
-    if counts["validation"]:
-        notes.append(f"validation videos, left out: {counts['validation']:,}")
-    videos = tuple(video for video in listing.videos if video.split in wanted)
-    return replace(listing, videos=videos, notes=tuple(notes))

@@ -1,6 +1,8 @@
-"""Which function reads which data set."""
+"""Reads a data set, whichever it is: its videos, splits and labels."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from raypipe.datasets.avenue import read_avenue
 from raypipe.datasets.folder import Listing, read_folder
@@ -22,3 +24,23 @@ READERS: dict[DatasetName, Callable[[str], Listing]] = {
     "nwpu_campus": read_nwpu_campus,
     "ped2": read_ped2,
 }
+
+
+def read_dataset(name: DatasetName, root: str, *, abnormal_training: bool = False) -> Listing:
+    """Return the videos, splits and labels of the data set `name` below `root`, a path or URI.
+
+    Videos of the split `train_abnormal` are listed only with `abnormal_training`, those of `validation` never. Raises
+    UserError where the folder does not hold the data set, or its annotations make no sense.
+    """
+    listing = READERS[name](root)
+    counts = Counter(video.split for video in listing.videos)
+    wanted, notes = {"train", "test"}, list(listing.notes)
+    if abnormal_training:
+        wanted.add("train_abnormal")
+    elif counts["train_abnormal"]:
+        hint = "dataset.abnormal_training extracts their features"
+        notes.append(f"abnormal training videos, left out: {counts['train_abnormal']:,} ({hint})")
+    if counts["validation"]:
+        notes.append(f"validation videos, left out: {counts['validation']:,}")
+    videos = tuple(video for video in listing.videos if video.split in wanted)
+    return replace(listing, videos=videos, notes=tuple(notes))

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raypipe.config.stages import EncodeConfig, SentenceConfig
 from raypipe.errors import UserError
-from raypipe.models.blip2 import NO_WORDS, Blip2, shared_blip2
-from raypipe.models.decision import Decision, FoldedQuestion
+from raypipe.models.blip2.model import NO_WORDS, Blip2, shared_blip2
 from raypipe.models.memory import Batches
-from raypipe.models.state_machine import StateMachine
+from raypipe.models.state_machine.decision import Decision, FoldedQuestion
+from raypipe.models.state_machine.machine import StateMachine
 from raypipe.ops.sentences import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
-from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
 
 # Sentences and questions that go through the text branch at once.
 BATCH_SENTENCES = 1024
@@ -56,7 +56,7 @@ class TellSentences:
         if config.memory != "off":
             if smm is None:
                 raise UserError("weights.smm is needed where sentence.memory is not off")
-            from raypipe.models.questions import Questioner
+            from raypipe.models.state_machine.questions import Questioner
 
             self.questioner = Questioner(config.questions)
             machine = load_state_machine(smm, self.blip2, blip2)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raypipe.features import SegmentRecord, commit_features, read_records
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import SegmentRecord, commit_features, read_records
 from raypipe.schema import DETECTED, FEATURE, NUM_MOTION_BINS, SPATIAL, check_row
-from raypipe.storage import RunFolder
 
 
 def feature_table(row: dict[str, Any]) -> pa.Table:

@@ -3,28 +3,12 @@
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from raypipe.config.stages import DecodeConfig
 from raypipe.ops.segments import decoded_size
 from raypipe.ops.ticks import unpack
 from raypipe.schema import DECODED, PACKED, PLANNED, check_row
 from raypipe.video.decode import decode_frames
-
-
-class DecodeConfig(BaseModel):
-    """Which frames are decoded, and how large.
-
-    Every `stride`-th source frame is used; frames are scaled down until the longer side has at most `max_side` pixels
-    (null: as they are). A process in which nothing can be read or decoded for `timeout_seconds` is ended, and its
-    segment tried again. A whole segment takes seconds, its next packet milliseconds; a store that is slow to answer
-    has its own timeouts of a minute.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    stride: int = Field(default=1, ge=1)
-    max_side: int | None = Field(default=None, ge=16)
-    timeout_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
 
 
 def unpack_row(row: dict[str, Any]) -> dict[str, Any]:

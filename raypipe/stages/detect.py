@@ -1,145 +1,22 @@
 """Objects of a segment: boxes from a detector, thresholds, and their association into tracks."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from raypipe.config.stages import DetectorConfig, Device, TracksConfig
 from raypipe.datasets.mot import boxes_path, read_mot
-from raypipe.errors import AnnotationError, UserError
-from raypipe.models.trusted_pickle import read_trusted
-from raypipe.models.yolo_classes import indices_of, read_metadata
+from raypipe.errors import AnnotationError
 from raypipe.ops.boxes import Detections, clip, keep, sliding_windows
-from raypipe.ops.tracks import Matching, associate
-from raypipe.ops.vlm_answers import Coordinates, units_of
+from raypipe.ops.tracks import associate
 from raypipe.schema import DECODED, DETECTED, check_row
 
 # Decoders disagree by a frame or two on a video's length, so a box file may name that many frames more.
 FRAME_COUNT_TOLERANCE = 2
-# What `min_confidence: null` means to a YOLO model; Ultralytics' own default.
-YOLO_MIN_CONFIDENCE = 0.25
-
-Device = Literal["auto", "cpu", "cuda"]
-
-
-class YoloConfig(BaseModel):
-    """Kind `yolo`: a detection model of Ultralytics."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    weights: str | None = Field(None, description="folder of `raypipe weights convert --yolo`, or a trusted .pt")
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="pin of a .pt, which is a pickle")
-    trust_pickle: bool = Field(False, description="read a .pt without a pin; it may run code")
-    classes: list[str] | None = Field(None, description="names of the classes to keep; null keeps all")
-    max_overlap: float = Field(0.7, ge=0, le=1, description="IoU past which the less confident box is left out")
-    image_size: int = Field(640, ge=32, description="pixels of the longer side that the model is shown")
-    half: bool = Field(True, description="half precision on a GPU; a CPU always computes in fp32")
-    batch_size: int = Field(16, ge=1, description="frames at once on a GPU; halved where memory runs out")
-    device: Device = Field("auto", description="auto is the GPU where there is one")
-
-
-class VlmConfig(BaseModel):
-    """Kind `vlm`: a vision-language model that is asked for people, one by one (Section D, Table 4)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    model: str | None = Field(None, description="folder of a Qwen-VL-class model in transformers' format")
-    coordinates: Coordinates = Field(
-        "auto", description="what its coordinates count; auto knows Qwen2-VL, Qwen2.5-VL, Qwen3-VL and their kin"
-    )
-    max_objects: int = Field(50, ge=1, description="questions for boxes per frame at most")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    batch_size: int = Field(8, ge=1, description="questions at once on a GPU; halved where memory runs out")
-    device: Device = Field("auto", description="auto is the GPU where there is one")
-
-
-class DetectorConfig(BaseModel):
-    """Where boxes come from and which are kept.
-
-    The windows of the paper's Table 4, in pixels: 224 for ShanghaiTech and NWPU, 320 for Avenue and UBnormal, 60 for
-    Ped2.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["boxes", "sliding_window", "yolo", "vlm"] = "boxes"
-    boxes_root: str | None = Field(None, description="boxes: folder of <video_id>.txt in MOT format")
-    window_pixels: int = Field(224, ge=8, description="sliding_window: side of a window; the paper's are above")
-    window_step_pixels: int | None = Field(None, ge=1, description="sliding_window: step, half a window by default")
-    min_confidence: float | None = Field(
-        None,
-        allow_inf_nan=False,
-        description="less confident boxes are left out; null is 0.25 for yolo, and keeps all of the others, also -1",
-    )
-    min_side_pixels: float = Field(4.0, ge=0, allow_inf_nan=False, description="boxes with a shorter side are left out")
-    yolo: YoloConfig = YoloConfig()
-    vlm: VlmConfig = VlmConfig()
-
-    @model_validator(mode="after")
-    def _dials_belong_to_the_kind(self) -> Self:
-        needed = {"boxes": ("boxes_root", self.boxes_root), "yolo": ("yolo.weights", self.yolo.weights)}
-        needed["vlm"] = ("vlm.model", self.vlm.model)
-        name, value = needed.get(self.kind, ("", "none"))
-        if not value:
-            raise ValueError(f"{name} is needed where kind is {self.kind!r}")
-        owners = {
-            "window_pixels": "sliding_window",
-            "window_step_pixels": "sliding_window",
-            "yolo": "yolo",
-            "vlm": "vlm",
-        }
-        for dial, owner in owners.items():
-            # boxes_root may stay: it only says where the boxes would be.
-            if owner != self.kind and getattr(self, dial) != type(self).model_fields[dial].default:
-                raise ValueError(f"{dial} belongs to kind {owner!r}, and kind is {self.kind!r}: remove one of them")
-        if self.kind == "yolo" and self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise ValueError(f"min_confidence is {self.min_confidence}; those of yolo lie between 0 and 1")
-        return self
-
-    @property
-    def confidence_threshold(self) -> float:
-        """The least confidence that is kept, in which null has its meaning."""
-        if self.min_confidence is not None:
-            return self.min_confidence
-        return YOLO_MIN_CONFIDENCE if self.kind == "yolo" else -np.inf
-
-    def with_paths(self, absolute: Callable[[str], str]) -> Self:
-        """Return the config with every path passed through a function."""
-        paths = {
-            "boxes_root": self.boxes_root and absolute(self.boxes_root),
-            "yolo": self.yolo.model_copy(update={"weights": self.yolo.weights and absolute(self.yolo.weights)}),
-            "vlm": self.vlm.model_copy(update={"model": self.vlm.model and absolute(self.vlm.model)}),
-        }
-        return self.model_copy(update=paths)
-
-
-class TracksConfig(BaseModel):
-    """How boxes of neighbouring frames become one object."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["iou", "bytetrack", "botsort"] = Field("iou", description="overlap alone, or Ultralytics' trackers")
-    matching: Matching = Field("hungarian", description="iou: best sum of overlaps, or greedily the best overlap")
-    min_iou: float = Field(0.3, gt=0, le=1, description="iou: overlap by which a box continues a track")
-    high_confidence: float = Field(0.25, ge=0, le=1, description="bytetrack, botsort: boxes that may start a track")
-    low_confidence: float = Field(0.1, ge=0, le=1, description="bytetrack, botsort: boxes that may continue one")
-    max_gap_frames: int = Field(5, ge=0, description="sampled frames an object may be unseen")
-
-    @model_validator(mode="after")
-    def _dials_belong_to_the_kind(self) -> Self:
-        of_iou = self.kind == "iou"
-        for dial in ("high_confidence", "low_confidence") if of_iou else ("matching", "min_iou"):
-            if getattr(self, dial) != type(self).model_fields[dial].default:
-                owner = "bytetrack and botsort" if of_iou else "iou"
-                raise ValueError(f"{dial} belongs to {owner}, and kind is {self.kind!r}: remove one of them")
-        if self.low_confidence > self.high_confidence:
-            raise ValueError(f"low_confidence {self.low_confidence} exceeds high_confidence {self.high_confidence}")
-        return self
 
 
 class Detector(Protocol):
@@ -186,26 +63,6 @@ def boxes_from_model(
     return model(row["frames"][: len(frame_indices_T)], (row["width"], row["height"]))
 
 
-def require_weights(config: DetectorConfig) -> None:
-    """Raise UserError for what is wrong with a detector's weights and can be told without loading a model."""
-    yolo, vlm = config.yolo, config.vlm
-    if config.kind == "yolo":
-        weights = Path(str(yolo.weights))
-        if not weights.is_dir():
-            read_trusted(weights, sha256=yolo.sha256, trust_pickle=yolo.trust_pickle)
-        else:
-            indices_of(yolo.classes or [], dict(enumerate(read_metadata(weights)["class_names"])), str(weights))
-    if config.kind == "vlm":
-        description = Path(str(vlm.model)) / "config.json"
-        try:
-            model_type = json.loads(description.read_text(encoding="utf-8"))["model_type"]
-        except OSError as error:
-            raise UserError(f"{description}: {error.strerror}; models are never downloaded") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{description}: names no model_type") from error
-        units_of(str(model_type), vlm.coordinates)
-
-
 def load_detector(config: DetectorConfig) -> Detector:
     """Return the detector that a config names, its model loaded. Raises UserError where that cannot be done."""
     if config.kind == "boxes":
@@ -214,7 +71,7 @@ def load_detector(config: DetectorConfig) -> Detector:
         return partial(boxes_from_windows, config)
     # Models are imported here, because their seconds would be paid by every process that only reads a config.
     if config.kind == "yolo":
-        from raypipe.models.yolo import YoloDetector
+        from raypipe.models.detection.yolo import YoloDetector
 
         yolo = config.yolo
         return partial(
@@ -232,8 +89,8 @@ def load_detector(config: DetectorConfig) -> Detector:
                 device=_device(yolo.device),
             ),
         )
+    from raypipe.models.detection.vlm_detector import VlmDetector
     from raypipe.models.vlm import VisionLanguageModel
-    from raypipe.models.vlm_detector import VlmDetector
 
     vlm = config.vlm
     model = VisionLanguageModel.load(Path(str(vlm.model)), _device(vlm.device), vlm.precision, vlm.batch_size)
@@ -299,7 +156,7 @@ class DetectObjects:
                 max_gap_frames=tracks.max_gap_frames,
                 matching=tracks.matching,
             )
-        from raypipe.models.trackers import track
+        from raypipe.models.detection.trackers import track
 
         return track(
             tracks.kind,

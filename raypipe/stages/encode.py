@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raypipe.config.stages import EncodeConfig
 from raypipe.errors import SchemaError, UserError
 from raypipe.models.attention import backbone_mean
-from raypipe.models.blip2 import NO_CAPTIONS, NO_WORDS, shared_blip2
-from raypipe.models.blip2_config import CaptionRules, Stage1Config
-from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
+from raypipe.models.blip2.config import CaptionRules, Stage1Config
+from raypipe.models.blip2.model import NO_CAPTIONS, NO_WORDS, shared_blip2
+from raypipe.models.blip2.preprocess import EXPANSION, crop_rectangles, crop_resize_normalise
 from raypipe.models.memory import Batches
 from raypipe.schema import CAPTIONED, DECODED, DETECTED, ENCODED, ArrayField, check_row
-from raypipe.stages.spatial_config import EXPANSION, EncodeConfig
 
 ENCODE_INPUT: dict[str, type | ArrayField] = {
     "width": int,

@@ -2,29 +2,10 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from raypipe.ops.motion import Pooling, pool_histograms
+from raypipe.config.stages import MotionConfig, radius_frames
+from raypipe.ops.motion import pool_histograms
 from raypipe.schema import DECODED, DETECTED, MOVED, POOLED, check_row
 from raypipe.video.hevc import encode_motion, to_luma
-
-
-class MotionConfig(BaseModel):
-    """How block vectors become an object's histogram.
-
-    `pooling` is "area" (summed magnitude per bin over the number of blocks) or "mean_per_bin" (the paper's words).
-    Vectors of the frames within a window of `window_seconds`, half before and half after, are pooled inside the box.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    pooling: Pooling = "area"
-    window_seconds: float = Field(default=0.8, ge=0, allow_inf_nan=False)
-
-
-def radius_frames(config: MotionConfig, fps: float, stride: int) -> int:
-    """Return how many decoded frames before, and as many after, a frame's window spans."""
-    return round(config.window_seconds / 2 * fps / stride)
 
 
 class ExtractMotion:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from raypipe.errors import UserError
-from raypipe.stages.spatial_config import EXPANSION
+from raypipe.models.blip2.preprocess import EXPANSION
 from raypipe.world.actions import Action, Actor
 from raypipe.world.captions import captions
 from raypipe.world.clips import Clip, Seen, WorldConfig, make_clip
@@ -139,7 +139,7 @@ def _captioned(seen: tuple[Seen, ...], index: int, clip: Clip, rng: np.random.Ge
 
 def crop_rectangle(one: Seen, config: WorldConfig) -> tuple[int, int, int, int]:
     """Return the pixels x1 y1 x2 y2 of the crop that the pipeline makes of an object."""
-    from raypipe.models.blip2_preprocess import crop_rectangles
+    from raypipe.models.blip2.preprocess import crop_rectangles
 
     size = (config.width, config.height)
     x1, y1, x2, y2 = crop_rectangles(np.array([one.box], dtype=np.float32), size, size, EXPANSION)[0].tolist()

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from raypipe.datasets.readers import READERS
 from raypipe.errors import UserError
-from tests.datasets.miniatures import WRITERS, clip, frames
+from tests.helpers.miniatures import WRITERS, clip, frames
 
 TEMPORAL = "Temporal_Anomaly_Annotation.txt"
 UCF_TEST = "Anomaly_Detection_splits/Anomaly_Test.txt"

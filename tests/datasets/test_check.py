@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from raypipe.cli import main
+from raypipe.cli.main import main
 from raypipe.datasets import check, official
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
-from tests.datasets.miniatures import WRITERS, clip, frames, text
+from tests.helpers.miniatures import WRITERS, clip, frames, text
 
 # The official numbers of the miniatures.
 SMALL = {

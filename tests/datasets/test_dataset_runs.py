@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from raypipe.cli import main
-from raypipe.config import parse_config
+from raypipe.anomaly_model.train import train
+from raypipe.cli.main import main
+from raypipe.config.run import parse_config
 from raypipe.errors import UserError
-from raypipe.pipeline import extract, require_features
-from raypipe.storage import RunFolder
-from raypipe.train import train
-from tests.datasets.miniatures import WRITERS
+from raypipe.extraction.catalog import require_features
+from raypipe.extraction.extract import extract
+from raypipe.run_folder.storage import RunFolder
+from tests.helpers.miniatures import WRITERS
 
 CONFIG = """
 dataset: {{name: {name}, root: {root}}}

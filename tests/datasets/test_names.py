@@ -1,7 +1,6 @@
-from raypipe.config import DatasetConfig
 from raypipe.datasets.folder import read_folder
-from raypipe.datasets.names import DATASET_NAMES, read_dataset
-from raypipe.datasets.readers import READERS
+from raypipe.datasets.names import DATASET_NAMES
+from raypipe.datasets.readers import READERS, read_dataset
 
 
 def test_every_name_has_a_reader():
@@ -11,6 +10,6 @@ def test_every_name_has_a_reader():
 def test_a_folder_is_read_as_ever(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "a.mp4").write_bytes(b"ab")
-    listing = read_dataset(DatasetConfig(root=str(tmp_path)))
+    listing = read_dataset("folder", str(tmp_path))
     assert listing == read_folder(str(tmp_path))
     assert [(video.class_name, video.scene) for video in listing.videos] == [("", "")]

@@ -9,7 +9,7 @@ from raypipe.datasets.annotations import read_npy, read_npz
 from raypipe.datasets.npy_header import require_whole
 from raypipe.datasets.tree import open_tree
 from raypipe.errors import UserError
-from raypipe.score_files import read_labels, read_scores
+from raypipe.evaluation.score_files import read_labels, read_scores
 
 HUGE = 10**14
 MESSAGE = "is a damaged .npy: its header promises more than the file holds"

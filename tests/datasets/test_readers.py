@@ -3,12 +3,12 @@
 import fsspec
 import pytest
 
-from raypipe.catalog import probe
-from raypipe.config import DatasetConfig
-from raypipe.datasets.names import DATASET_NAMES, FRAMES_FPS, WITH_ABNORMAL_TRAINING, read_dataset
-from raypipe.datasets.readers import READERS
+from raypipe.config.run import DatasetConfig
+from raypipe.datasets.names import DATASET_NAMES, FRAMES_FPS, WITH_ABNORMAL_TRAINING
+from raypipe.datasets.readers import READERS, read_dataset
 from raypipe.errors import UserError
-from tests.datasets.miniatures import WRITERS
+from raypipe.extraction.probing import probe
+from tests.helpers.miniatures import WRITERS
 
 NAMES = tuple(WRITERS)
 SPLITS = {
@@ -56,7 +56,7 @@ def test_a_copy_is_split_and_labelled(copies, name):
 def test_its_videos_can_be_probed(copies, name):
     root, _ = copies[name]
     config = DatasetConfig(name=name, root=str(root))
-    for video in read_dataset(config).videos:
+    for video in read_dataset(config.name, config.root).videos:
         entry = probe(video, config.frame_rate())
         assert entry.failure is None
         assert entry.index.num_frames >= 8
@@ -84,7 +84,7 @@ def test_a_folder_of_something_else_is_refused(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_only_normal_videos_are_for_training(copies, name):
     root, _ = copies[name]
-    videos = read_dataset(DatasetConfig(name=name, root=str(root))).videos
+    videos = read_dataset(name, str(root)).videos
     assert {video.split for video in videos} == {"train", "test"}
     assert all("abnormal" not in video.video_id for video in videos if video.split == "train")
     assert all(video.class_name in ("", "normal") for video in videos if video.split == "train")
@@ -93,16 +93,16 @@ def test_only_normal_videos_are_for_training(copies, name):
 @pytest.mark.parametrize("name", WITH_ABNORMAL_TRAINING)
 def test_abnormal_training_videos_are_listed_on_request(copies, name):
     root, _ = copies[name]
-    listing = read_dataset(DatasetConfig(name=name, root=str(root), abnormal_training=True))
+    listing = read_dataset(name, str(root), abnormal_training=True)
     assert {video.split for video in listing.videos} == {"train", "train_abnormal", "test"}
     note = "abnormal training videos, left out: 1 (dataset.abnormal_training extracts their features)"
     assert note not in listing.notes
-    assert note in read_dataset(DatasetConfig(name=name, root=str(root))).notes
+    assert note in read_dataset(name, str(root)).notes
 
 
 def test_the_validation_set_is_left_out_with_a_note(copies):
     root, _ = copies["ubnormal"]
-    assert "validation videos, left out: 2" in read_dataset(DatasetConfig(name="ubnormal", root=str(root))).notes
+    assert "validation videos, left out: 2" in read_dataset("ubnormal", str(root)).notes
 
 
 def test_classes_and_scenes(copies):

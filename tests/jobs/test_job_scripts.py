@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from raypipe import cli, workflow
+from raypipe import workflow
+from raypipe.cli import main as cli
 
 STEPS = ("run", "extract", "train", "score", "evaluate")
 

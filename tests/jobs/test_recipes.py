@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raypipe.config import load_config
+from raypipe.config.run import load_config
 from raypipe.datasets.names import DATASET_NAMES
 from raypipe.datasets.official import OFFICIAL
 from raypipe.demo import Demo, demo_config
-from raypipe.train_smm import load_smm_config
+from raypipe.pretraining.state_machine_config import load_smm_config
 
 JOBS = Path(__file__).parents[2] / "jobs"
 PUBLIC = [name for name in DATASET_NAMES if name != "folder"]

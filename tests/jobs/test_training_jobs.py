@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from jobs import train_itam, train_smm
-from raypipe.cli import run_script
-from raypipe.models.blip2 import Blip2
+from raypipe.cli.main import run_script
+from raypipe.models.blip2.model import Blip2
+from raypipe.pretraining.blip2_config import load_itam_config
+from raypipe.pretraining.state_machine_config import load_smm_config
 from raypipe.stages.caption import load_state_machine
-from raypipe.train_itam import load_itam_config
-from raypipe.train_smm import load_smm_config
-from tests.blip2_checkpoints import figure
-from tests.captioned_shapes import write_shapes
-from tests.training_configs import itam_document, smm_document
+from tests.helpers.blip2_checkpoints import figure
+from tests.helpers.captioned_shapes import write_shapes
+from tests.helpers.training_configs import itam_document, smm_document
 
 
 def run(job, load, document, folder, *arguments):
@@ -60,7 +60,7 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
     with capsys.disabled():
         figure("".join(told.values()))
     assert accuracy["gated"] >= 0.90
-    # A sum of two scores may hold up to 0.75 of the pairs, see tests/models/test_state_machine.py.
+    # A sum of two scores may hold up to 0.75 of the pairs, see tests/models/state_machine/test_machine.py.
     assert accuracy["printed"] < 0.75
     assert recorded(tmp_path / "gated")["held_out_accuracy"] == 20
     model = Blip2.load(blip2)

@@ -1,7 +1,7 @@
 import torch
 
 from raypipe.models import attention
-from tests.blip2_checkpoints import figure
+from tests.helpers.blip2_checkpoints import figure
 
 
 def test_cross_modality_attention_of_hand_computed_tokens():

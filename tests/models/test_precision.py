@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from raypipe.anomaly_model.train import with_products_here
 from raypipe.models.precision import products_here, products_in
-from raypipe.train import with_products_here
 
 OLD = {"architecture": "x86_64", "avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}
 

@@ -6,7 +6,7 @@ import torch
 
 from raypipe.errors import GpuMemoryError, UserError
 from raypipe.models.vlm import VisionLanguageModel, require_vlm
-from tests.vlm_folder import write_tiny_qwen2_vl
+from tests.helpers.vlm_folder import write_tiny_qwen2_vl
 
 
 @pytest.fixture(scope="module")

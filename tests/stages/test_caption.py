@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from raypipe.config.stages import EncodeConfig, SentenceConfig
 from raypipe.errors import GpuMemoryError, UserError
-from raypipe.models.blip2 import Blip2
-from raypipe.models.decision import Decision
-from raypipe.models.state_machine import StateMachine, StateMachineShape
+from raypipe.models.blip2.model import Blip2
+from raypipe.models.state_machine.decision import Decision
+from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
 from raypipe.stages import caption
 from raypipe.stages.caption import TellSentences
-from raypipe.stages.spatial_config import EncodeConfig, SentenceConfig
-from tests.blip2_checkpoints import figure
-from tests.spatial_weights import TINY, write_weights
-from tests.structured_pairs import image_tokens, make_world, question_tokens, train
+from tests.helpers.blip2_checkpoints import figure
+from tests.helpers.spatial_weights import TINY, write_weights
+from tests.helpers.structured_pairs import image_tokens, make_world, question_tokens, train
 
 CPU = EncodeConfig(device="cpu")
 
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def plain_questions(monkeypatch):
     """Questions are tested by themselves; here a sentence is asked as it is."""
-    monkeypatch.setattr("raypipe.models.questions.Questioner", lambda rule: lambda sentence: sentence)
+    monkeypatch.setattr("raypipe.models.state_machine.questions.Questioner", lambda rule: lambda sentence: sentence)
 
 
 def captioned(captions, tracks, frames, heights, seed=0):

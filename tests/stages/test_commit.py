@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from raypipe.errors import SchemaError
-from raypipe.features import read_segment
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import read_segment
 from raypipe.schema import FEATURE
 from raypipe.stages.commit import CommitFeatures, feature_table
-from raypipe.storage import RunFolder
 from tests.stages.test_motion import decoded_row, with_objects
 
 OFFSETS = [0, 1, 1, 2, 2, 4]

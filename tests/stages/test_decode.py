@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from raypipe.config.stages import DecodeConfig
 from raypipe.errors import CorruptVideoError, SchemaError
 from raypipe.ops.segments import decoded_size, plan_segments
-from raypipe.stages.decode import DecodeConfig, DecodeFrames
+from raypipe.stages.decode import DecodeFrames
 from raypipe.video.folder import probe_folder
 from raypipe.video.probe import probe_video, seek_point
-from tests.video.clips import moving_squares, write_clip
+from tests.helpers.clips import moving_squares, write_clip
 from tests.video.test_folder import write_frames
 
 

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from raypipe.config.stages import DetectorConfig, TracksConfig
 from raypipe.datasets.mot import read_mot
 from raypipe.errors import AnnotationError, SchemaError, UserError
-from raypipe.features import read_features
-from raypipe.models.yolo import YoloDetector
+from raypipe.models.detection.yolo import YoloDetector
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import read_features
 from raypipe.stages.commit import CommitFeatures
-from raypipe.stages.detect import DetectObjects, DetectorConfig, TracksConfig, require_weights
-from raypipe.storage import RunFolder
+from raypipe.stages.detect import DetectObjects
+from raypipe.weights.identity import require_weights
+from tests.helpers.vlm_folder import write_tiny_qwen2_vl
+from tests.helpers.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 from tests.stages.test_motion import decoded_row
-from tests.vlm_folder import write_tiny_qwen2_vl
-from tests.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
 
 def row_of(num_frames, *, num_lookahead=0, start=0, stride=1, width=100, height=80, video_frames=None):

@@ -6,15 +6,15 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from jobs.bench_blip2 import TINY
+from jobs.benchmarks.bench_blip2 import TINY
 from raypipe.errors import GpuMemoryError, SchemaError, UserError
-from raypipe.models import blip2
-from raypipe.models.blip2 import Blip2
-from raypipe.models.blip2_config import PRETRAIN, CaptionRules
-from raypipe.models.blip2_preprocess import crop_rectangles, crop_resize_normalise
+from raypipe.models.blip2 import model as blip2
+from raypipe.models.blip2.config import PRETRAIN, CaptionRules
+from raypipe.models.blip2.model import Blip2
+from raypipe.models.blip2.preprocess import crop_rectangles, crop_resize_normalise
 from raypipe.stages.encode import EncodeConfig, EncodeObjects, bytes_per_crop
-from raypipe.weights import convert_lavis
-from tests.blip2_checkpoints import VOCAB, figure, lavis_state
+from raypipe.weights.blip2 import convert_lavis
+from tests.helpers.blip2_checkpoints import VOCAB, figure, lavis_state
 
 RULES = CaptionRules(2, 8, 3)
 

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from raypipe.config.stages import MotionConfig, radius_frames
 from raypipe.errors import SchemaError
 from raypipe.ops.motion import pool_histograms
-from raypipe.stages.motion import ExtractMotion, MotionConfig, PoolMotion, radius_frames
+from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.video.hevc import encode_motion, to_luma
-from tests.video.clips import moving_squares
+from tests.helpers.clips import moving_squares
 
 
 def decoded_row(frames, *, width, height, stride=1, fps=10.0):

@@ -10,7 +10,7 @@ import pytest
 from raypipe.errors import CorruptVideoError
 from raypipe.video.decode import decode_frames
 from raypipe.video.probe import probe_video, seek_point
-from tests.video.clips import moving_squares, write_clip
+from tests.helpers.clips import moving_squares, write_clip
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"no shared material at {SHARED}")

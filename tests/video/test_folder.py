@@ -6,7 +6,7 @@ from raypipe.errors import CorruptVideoError
 from raypipe.video.decode import decode_frames
 from raypipe.video.folder import decode_folder, list_frames, probe_folder
 from raypipe.video.index import FILE_START, seek_point
-from tests.video.clips import moving_squares
+from tests.helpers.clips import moving_squares
 
 
 def write_frames(folder, clip, pattern="{}.png", first=0):

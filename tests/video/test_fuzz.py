@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.video.clips import moving_squares, write_clip
+from tests.helpers.clips import moving_squares, write_clip
 
 ROOT = Path(__file__).parents[2]
 HANG_SECONDS = 60
@@ -61,7 +61,7 @@ class Worker:
 
     def look_at(self, path):
         if self.process is None:
-            command = [sys.executable, "-m", "tests.video.fuzz_worker"]
+            command = [sys.executable, "-m", "tests.helpers.fuzz_worker"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             self.process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
         # Where it is dead already, its output is at an end, which is told below.

@@ -13,7 +13,7 @@ import pytest
 from raypipe.errors import CorruptVideoError
 from raypipe.video.index import FILE_START, VideoIndex, seek_point
 from raypipe.video.probe import probe_video
-from tests.video.clips import moving_squares, write_clip
+from tests.helpers.clips import moving_squares, write_clip
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason=f"no shared material at {SHARED}")

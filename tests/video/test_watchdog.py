@@ -9,7 +9,7 @@ import pytest
 
 from raypipe.video.probe import probe_video
 from raypipe.video.watchdog import ending_hangs
-from tests.video.clips import write_clip
+from tests.helpers.clips import write_clip
 
 PREAMBLE = """
 import sys, time

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from raypipe.models.questions import Questioner
+from raypipe.models.state_machine.questions import Questioner
 from raypipe.world.actions import NORMAL
 from raypipe.world.captions import captions, sentence
 from raypipe.world.clips import (
@@ -17,7 +17,7 @@ from raypipe.world.clips import (
     make_clip,
 )
 from raypipe.world.scene import PLACES
-from tests.world.casts import actor_at
+from tests.helpers.casts import actor_at
 
 SMALL = WorldConfig(width=96, height=72, num_frames=60, num_walkers=2)
 

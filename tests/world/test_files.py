@@ -9,10 +9,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from jobs import make_world
-from raypipe.datasets.coco_captions import read_captions
+from jobs.development import make_world
 from raypipe.demo import Demo
 from raypipe.errors import UserError
+from raypipe.pretraining.coco_captions import read_captions
 from raypipe.world import files
 from raypipe.world.actions import NORMAL
 from raypipe.world.clips import NOVELTIES, Seen, WorldConfig, make_clip

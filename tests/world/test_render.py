@@ -7,7 +7,7 @@ import pytest
 from raypipe.world.actions import ACTIONS, SPEEDS
 from raypipe.world.render import Renderer
 from raypipe.world.scene import Occluder
-from tests.world.casts import RATE, actor_at, bare_scene
+from tests.helpers.casts import RATE, actor_at, bare_scene
 
 SCENE = bare_scene()
 

@@ -1,0 +1,1 @@
+"""What makes the drawn world, the shipped models and the caption tagger."""

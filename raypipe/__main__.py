@@ -1,0 +1,7 @@
+"""`python -m raypipe` is the command `raypipe`."""
+
+import sys
+
+from raypipe.cli.main import main
+
+sys.exit(main())

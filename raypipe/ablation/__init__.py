@@ -1,0 +1,1 @@
+"""Variations of a run over shared features, and one table of them all."""

@@ -1,0 +1,239 @@
+"""From object features to an anomaly score for every frame of the test videos."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raypipe.anomaly_model.training_data import object_features, split_parts
+from raypipe.config.workflow import ScoreConfig
+from raypipe.errors import UserError
+from raypipe.models.density import load_density
+from raypipe.ops.scores import Weighting, contributions, frame_scores, min_max, nearest_sample, smooth
+from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.tables import VideoFeatures, commit_scores, read_features
+from raypipe.schema import SCORE
+
+if TYPE_CHECKING:
+    from raypipe.anomaly_model.trained_model import TrainedModel
+    from raypipe.config.run import RunConfig
+    from raypipe.extraction.catalog import Catalogue
+    from raypipe.video.index import VideoIndex
+
+# Objects that go through the model at once.
+BATCH_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What was scored: test videos and their frames, those without a score, and why."""
+
+    num_videos: int = 0
+    num_frames: int = 0
+    num_objects: int = 0
+    num_unscored_frames: int = 0
+    missing_segments: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def made_by(config: ScoreConfig, model: "TrainedModel") -> dict[str, Any]:
+    """Return what a video's scores depend on beside its features; kept with them."""
+    settings = config.model_dump(mode="json", include={"model", "weighting", "smoothing_seconds", "min_max"})
+    return settings | {"train_hash": model.train_hash}
+
+
+def object_scores(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
+) -> NDArray[np.float64]:
+    """Return the anomaly score of every object, shape (N,); higher is more abnormal: the sum of its `score_parts`."""
+    parts = score_parts(features_NF, model, files, weighting)
+    return np.asarray(sum(part for part in parts if part is not None), np.float64)
+
+
+def score_parts(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes], weighting: Weighting
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return what space and motion add to the score of every object, shapes (N,), None for a part that is not there.
+
+    The score of a density model on motion, or on space, alone is its own. Raises UserError where the model's files are
+    not what they should be, and where `balanced` has no unit to weigh by.
+    """
+    errors = _rm_errors if model.kind == "rm" else _density_errors
+    spatial, motion = errors(features_NF, model, files)
+    if _is_single_density(model):
+        return spatial, motion
+    if weighting not in model.floors:
+        raise UserError(
+            f"score.weighting {weighting!r}: held-out normal objects have errors {model.held_out_means} in space and "
+            "motion, and an error of 0 cannot be weighed by; use joint"
+        )
+    return contributions(spatial, motion, weighting=weighting, means=model.held_out_means, dims=model.dims)
+
+
+def _is_single_density(model: "TrainedModel") -> bool:
+    return model.kind != "rm" and min(model.dims) == 0
+
+
+def _density_errors(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes]
+) -> list[NDArray[np.float64] | None]:
+    from raypipe.anomaly_model.trained_model import PARTS
+
+    errors: list[NDArray[np.float64] | None] = []
+    for part, rows in zip(PARTS, split_parts(features_NF, model.dims), strict=True):
+        if not rows.shape[1]:
+            errors.append(None)
+            continue
+        with tempfile.TemporaryDirectory() as directory:
+            for name, content in files.items():
+                if name.startswith(f"{part}/"):
+                    (Path(directory) / name.removeprefix(f"{part}/")).write_bytes(content)
+            errors.append(load_density(Path(directory)).score(rows))
+    return errors
+
+
+def _rm_errors(
+    features_NF: NDArray[np.float32], model: "TrainedModel", files: Mapping[str, bytes]
+) -> list[NDArray[np.float64] | None]:
+    import torch
+
+    from raypipe.anomaly_model.trained_model import MODEL_FILE
+    from raypipe.models.reconstruction import deserialise
+
+    module = deserialise(files[MODEL_FILE], f"models/rm/{MODEL_FILE}")
+    errors = np.zeros((2, len(features_NF)))
+    for start in range(0, len(features_NF), BATCH_ROWS):
+        rows = slice(start, start + BATCH_ROWS)
+        for number, part in enumerate(module.part_errors(torch.from_numpy(features_NF[rows]))):
+            errors[number, rows] = part.double().numpy()
+    return [part if size else None for part, size in zip(errors, model.dims, strict=True)]
+
+
+def score_table(
+    video_id: str,
+    index: "VideoIndex",
+    features: VideoFeatures,
+    scores_N: NDArray[np.float64],
+    *,
+    stride: int,
+    floor: float,
+    config: ScoreConfig,
+) -> pa.Table:
+    """Return the SCORE rows of a video, one for every source frame.
+
+    Frames of segments that are missing have no score (null). Frames between sampled ones take the nearest one's.
+    """
+    sampled = np.arange(0, index.num_frames, stride)
+    scored = np.zeros(len(sampled), dtype=bool)
+    for record in features.records:
+        scored[(sampled >= record.start_frame) & (sampled < record.stop_frame)] = True
+    position = features.table["frame_index"].to_numpy() // stride
+    frames = frame_scores(position, scores_N, len(sampled), scored_mask=scored, floor=floor)
+    score = smooth(frames.score, config.smoothing_seconds * index.fps / stride)
+    if config.min_max:
+        score = min_max(score)
+    nearest = nearest_sample(sampled, index.num_frames)
+    top = frames.top_object[nearest]
+    has_top = top >= 0
+    top_rows = pa.array(np.where(has_top, top, 0), mask=~has_top)
+    return pa.table(
+        {
+            "video_id": pa.array([video_id] * index.num_frames, pa.string()),
+            "frame_index": np.arange(index.num_frames),
+            "time_seconds": index.time_seconds,
+            "score": pa.array(score[nearest], mask=np.isnan(score[nearest])),
+            "num_objects": frames.num_objects[nearest],
+            "top_track_id": features.table["track_id"].take(top_rows),
+            "top_sentence": features.table["sentence"].take(top_rows),
+        }
+    ).cast(SCORE)
+
+
+def score_video(
+    folder: RunFolder,
+    video_id: str,
+    index: "VideoIndex",
+    segments: set[int],
+    config_hash: str,
+    model: "TrainedModel",
+    files: Mapping[str, bytes],
+    stride: int,
+    config: ScoreConfig,
+) -> dict[str, Any]:
+    """Score one video and commit its SCORE rows; return the counts."""
+    features = read_features(folder, video_id, segments, config_hash)
+    # A video without a file of features has no columns to read, and no objects.
+    rows = object_features(features.table, model.columns) if features.records else np.zeros((0, sum(model.dims)))
+    scores = object_scores(np.asarray(rows, np.float32), model, files, config.weighting)
+    floor = model.floors["joint" if _is_single_density(model) else config.weighting]
+    table = score_table(video_id, index, features, scores, stride=stride, floor=floor, config=config)
+    commit_scores(folder, video_id, table, made_by(config, model))
+    return {
+        "video_id": video_id,
+        "num_frames": table.num_rows,
+        "num_objects": features.table.num_rows,
+        "num_unscored": table["score"].null_count,
+        "missing": features.missing,
+    }
+
+
+def score(config: "RunConfig", catalogue: "Catalogue") -> ScoreResult:
+    """Score all frames of the test videos, one Ray task a video.
+
+    Raises UserError where no model is trained, or the model was trained on other features.
+    """
+    import ray
+
+    from raypipe.anomaly_model.train import training_hash
+    from raypipe.anomaly_model.trained_model import model_files, read_model
+    from raypipe.distributed.cluster import connect
+    from raypipe.monitoring.progress import progress
+
+    folder = RunFolder(config.output, config.variation)
+    model = read_model(folder, config.score.model)
+    if model is None:
+        raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
+    if model.train_hash != training_hash(config, folder, catalogue):
+        raise UserError(
+            f"the {model.kind!r} model in {folder.root} was trained with other settings or on other features: "
+            "run `raypipe train` again"
+        )
+    entries = [entry for entry in catalogue.entries if entry.video.split == "test" and entry.index is not None]
+    if not entries:
+        raise UserError("the data set has no readable video in its test split: nothing to score")
+    committed = folder.committed()
+    connect(config.ray)
+    files = ray.put(model_files(folder, model.kind))
+    remote = ray.remote(score_video)
+    pending = {
+        remote.remote(
+            folder,
+            entry.video.video_id,
+            entry.index,
+            committed.get(entry.video.video_id, set()),
+            config.feature_hash(),
+            model,
+            files,
+            config.decode.stride,
+            config.score,
+        )
+        for entry in entries
+    }
+    done: list[dict[str, Any]] = []
+    with progress("score", sum(entry.index.num_frames for entry in entries if entry.index)) as advance:
+        while pending:
+            ready, left = ray.wait(list(pending), num_returns=1)
+            pending = set(left)
+            done.append(ray.get(ready[0]))
+            advance(done[-1]["num_frames"])
+    return ScoreResult(
+        num_videos=len(done),
+        num_frames=sum(counts["num_frames"] for counts in done),
+        num_objects=sum(counts["num_objects"] for counts in done),
+        num_unscored_frames=sum(counts["num_unscored"] for counts in done),
+        missing_segments={counts["video_id"]: counts["missing"] for counts in done if counts["missing"]},
+    )

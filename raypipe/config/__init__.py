@@ -1,0 +1,1 @@
+"""All config models: frozen, validated, and unknown keys refused."""

@@ -1,0 +1,163 @@
+"""A config file on its way into a validated model: YAML, `key=value` overrides, and mistakes in the user's words."""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from raypipe.config.shipped_models import embedded_folder, is_embedded
+from raypipe.credentials import holds_credentials, without_credentials
+from raypipe.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# What a value should have been, by the first word of pydantic's name of the error.
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
+
+def digest(document: Any) -> str:
+    """Return a short hash of a JSON-able document."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def absolute(path: str) -> str:
+    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are.
+
+    `raypipe:models/...` is the folder of a shipped model. Raises UserError where there is no such model, and for a URI
+    that holds a password or a token, which would be kept and shown with it.
+    """
+    if is_embedded(path):
+        return str(embedded_folder(path))
+    if holds_credentials(path):
+        raise UserError(
+            f"{without_credentials(path)}: holds a password or a token; leave it out and give it where the store's "
+            "client looks for it (environment, ~/.aws, FSSPEC_<PROTOCOL>)"
+        )
+    return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
+
+
+def local_folder(path: str) -> str:
+    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk.
+
+    And for a shipped model that is not there: a validator, from which it is called, then names the key.
+    """
+    if "://" in path:
+        raise ValueError(f"{path} is a URI; weights are read from a folder that every node has: copy it there first")
+    try:
+        return absolute(path)
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping. Raises ConstructorError on a key that is there twice."""
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506 a safe loader
+
+
+def read_document(path: str | Path, overrides: Iterable[str], example: str) -> dict[str, Any]:
+    """Read a YAML file of keys and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
+
+    Raises UserError naming the file, or the override, and what is wrong with it; `example` names a file that is right.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text: {error}") from error
+    try:
+        document = _parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{path} holds no keys; see {example} for an example")
+    for override in overrides:
+        apply_override(document, override)
+    return document
+
+
+def apply_override(document: dict[str, Any], override: str) -> None:
+    """Set a key of nested dicts by `key=value`. Raises UserError on what is none."""
+    key, equals, value = override.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise UserError(f"--set {override}: expected key=value, as in score.model=knn")
+    try:
+        parsed = _parse_yaml(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value") from error
+    set_key(document, key.strip(), parsed, f"--set {override}")
+
+
+def set_key(document: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set a dotted key of nested dicts. Raises UserError, naming `where`, where a parent holds a value."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        document = document.setdefault(parent, {})
+        if not isinstance(document, dict):
+            raise UserError(f"{where}: {parent} holds a value, not keys")
+    document[last] = value
+
+
+def validate(model: type[Model], document: Mapping[str, Any], where: str) -> Model:
+    """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key, a line each."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        lines = [f"{where}: {_in_words(dict(mistake), model)}" for mistake in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+def _in_words(mistake: dict[str, Any], root: type[BaseModel]) -> str:
+    location = [str(part) for part in mistake["loc"]]
+    key = ".".join(location)
+    kind = mistake["type"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        *parents, last = location
+        allowed = _keys_at(root, parents)
+        close = difflib.get_close_matches(last, allowed, n=1)
+        hint = f"did you mean {'.'.join([*parents, *close])!r}? " if close else ""
+        return f"unknown key {'.'.join([*parents, last])!r}; {hint}allowed here: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        reason = str(mistake["ctx"]["error"])
+        return f"{key}: {reason}" if key else reason
+    given = json.dumps(mistake["input"], default=str, ensure_ascii=False)
+    if kind == "model_type":
+        return f"{key}: {given} must be keys with values; allowed here: {', '.join(_keys_at(root, location))}"
+    wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing", "_from_float")) else None
+    message = f"must be {wanted}" if wanted else re.sub("^(Input|String) should", "must", mistake["msg"])
+    return f"{key}: {given} {message}"
+
+
+def _keys_at(root: type[BaseModel], location: list[str]) -> list[str]:
+    model = root
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,229 @@
+"""The config of a run: one YAML file, validated into frozen models that their stages own."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from raypipe.config.file import absolute, digest, local_folder, read_document, validate
+from raypipe.config.runtime import RayConfig, TrackingConfig
+from raypipe.config.shipped_models import shipped_name
+from raypipe.config.stages import DecodeConfig, DetectorConfig, EncodeConfig, MotionConfig, SentenceConfig, TracksConfig
+from raypipe.config.workflow import EvaluateConfig, ScoreConfig, TrainConfig
+from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
+from raypipe.schema import SPATIAL
+
+# The parts of a config that decide what is in the features; a run folder holds features of one of these only.
+FEATURE_PARTS = (
+    "dataset",
+    "segment_bytes",
+    "warmup_frames",
+    "decode",
+    "detector",
+    "tracks",
+    "motion",
+)
+# A name that is a folder's on any file system.
+VARIATION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# What of these decides how fast they are made, or given up, not what they are.
+SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes", "decode.timeout_seconds")
+# What decides which videos have features, not what they are.
+CHOICE_KEYS = ("dataset.abnormal_training",)
+
+
+class DatasetConfig(BaseModel):
+    """Which videos."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: DatasetName = "folder"
+    root: str = Field(min_length=1, description="folder that holds the data set, a path or an fsspec URI")
+    frames_fps: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="frame rate of videos that are folders of images"
+    )
+    abnormal_training: bool = Field(False, description="extract features of abnormal training videos, too")
+
+    @model_validator(mode="after")
+    def _has_abnormal_training(self) -> Self:
+        if self.abnormal_training and self.name not in WITH_ABNORMAL_TRAINING:
+            raise ValueError(
+                f"abnormal_training is for {', '.join(WITH_ABNORMAL_TRAINING)}; {self.name} has no such videos"
+            )
+        return self
+
+    def frame_rate(self) -> float:
+        """Return the frame rate of videos that are folders of images, in Hz."""
+        return FRAMES_FPS[self.name] if self.frames_fps is None else self.frames_fps
+
+
+class FeaturesConfig(BaseModel):
+    """Which features describe an object (the switches of Table 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    spatial: Literal["none", "backbone", "image", "text", "cross"] = Field(
+        "none", description="what the model is given of an object's look: cross is the paper's, text needs captions too"
+    )
+    motion: bool = Field(True, description="whether the model is given the motion histogram")
+    keep: tuple[Literal["motion", "backbone", "image", "text", "cross"], ...] = Field(
+        (), strict=False, description="features to extract beside those, for other models on the same features"
+    )
+
+    @model_validator(mode="after")
+    def _something_is_on(self) -> Self:
+        if self.spatial == "none" and not self.motion:
+            raise ValueError("spatial is none and motion is false: nothing is left to describe an object")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features that the model is given, the spatial one first."""
+        return (*(() if self.spatial == "none" else (self.spatial,)), *(("motion",) if self.motion else ()))
+
+    @property
+    def extracted(self) -> tuple[str, ...]:
+        """Names of all features that are extracted, in the order of the table."""
+        wanted = {*self.columns, *self.keep}
+        return tuple(name for name in ("motion", *SPATIAL) if name in wanted)
+
+
+class WeightsConfig(BaseModel):
+    """Folders of model weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    blip2: str | None = Field(None, description="what `raypipe weights convert` wrote; needed by spatial features")
+    smm: str | None = Field(None, description="what jobs/train_smm.py wrote; needed where sentences are carried")
+
+    @field_validator("blip2", "smm")
+    @classmethod
+    def _is_on_this_machine(cls, path: str | None) -> str | None:
+        if path:
+            local_folder(path)
+        return path
+
+
+class RunConfig(BaseModel):
+    """Everything that a run depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: DatasetConfig
+    output: str = Field(description="the run folder, a path or an fsspec URI; everything is written below it")
+    variation: str | None = Field(
+        None,
+        pattern=VARIATION_PATTERN,
+        description="models, scores and results go below variations/<this> of the output, beside those of others",
+    )
+    seed: int = Field(0, ge=0, lt=2**32)
+    layout: Literal["fused", "staged"] = Field("fused", description="stages of one row in one actor, or in pools each")
+    segment_bytes: int | None = Field(128 * 2**20, ge=2**20, description="decoded frames of a segment; null = no cut")
+    warmup_frames: int = Field(16, ge=0, description="sampled frames before a segment that carry its tracks over")
+    max_attempts: int = Field(3, ge=1, description="deaths of its process after which a segment is given up")
+    decode: DecodeConfig = DecodeConfig()
+    detector: DetectorConfig
+    tracks: TracksConfig = TracksConfig()
+    motion: MotionConfig = MotionConfig()
+    weights: WeightsConfig = WeightsConfig()
+    encode: EncodeConfig = EncodeConfig()
+    sentence: SentenceConfig = SentenceConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    ray: RayConfig = RayConfig()
+
+    @field_validator("output")
+    @classmethod
+    def _output_is_absolute(cls, output: str) -> str:
+        if not output.strip():
+            raise ValueError("is empty")
+        return absolute(output)
+
+    @model_validator(mode="after")
+    def _warmup_spans_a_gap(self) -> Self:
+        if self.segment_bytes is not None and self.warmup_frames <= self.tracks.max_gap_frames:
+            raise ValueError(
+                f"warmup_frames ({self.warmup_frames}) must exceed tracks.max_gap_frames "
+                f"({self.tracks.max_gap_frames}): a track may not be lost at the border of a segment"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mixtures_are_for_motion(self) -> Self:
+        if self.score.model == "gmm" and self.features.spatial != "none":
+            raise ValueError(
+                f"score.model gmm is for motion alone, features.spatial is {self.features.spatial}: its likelihood of "
+                "hundreds of dimensions has no common unit with that of motion; use rm or knn"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_are_named(self) -> Self:
+        spatial = [name for name in self.features.extracted if name != "motion"]
+        if spatial and not self.weights.blip2:
+            raise ValueError(f"weights.blip2 is needed for the features {', '.join(spatial)}")
+        if self.needs_sentences and self.sentence.memory != "off" and not self.weights.smm:
+            raise ValueError("weights.smm is needed for sentences; set it, or sentence.memory to off")
+        return self
+
+    @property
+    def needs_sentences(self) -> bool:
+        """Whether objects are captioned: features of text, and of image and text, are made of sentences."""
+        return bool({"text", "cross"} & set(self.features.extracted))
+
+    def encode_resolved(self) -> EncodeConfig:
+        """Return how objects are encoded, where windows are not widened unless it is asked for."""
+        if self.encode.box_expansion is None and self.detector.kind == "sliding_window":
+            return self.encode.model_copy(update={"box_expansion": 0.0})
+        return self.encode
+
+    def flat(self, parts: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return the values under dotted keys, of the named top-level parts or of all."""
+        document = self.model_dump(mode="json")
+        return dict(_flatten({name: document[name] for name in parts or document}))
+
+    def flat_features(self) -> dict[str, Any]:
+        """Return the values that decide what is in the features, under dotted keys."""
+        parts = [*FEATURE_PARTS]
+        if any(name != "motion" for name in self.features.extracted):
+            parts += ["encode", "sentence"] if self.needs_sentences else ["encode"]
+        flat = self.flat(parts)
+        values = {key: shipped_name(value) for key, value in flat.items() if key not in (*SPEED_KEYS, *CHOICE_KEYS)}
+        # Features do not depend on whether the rate is named, only on what it is.
+        values["dataset.frames_fps"] = self.dataset.frame_rate()
+        return values | {"features": list(self.features.extracted)}
+
+    def feature_hash(self) -> str:
+        """Return the hash of all that decides the features."""
+        return digest(self.flat_features())
+
+
+def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a run's YAML file and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
+
+    Raises UserError with one line per mistake: file, key, what is wrong, what is allowed.
+    """
+    return parse_config(read_document(path, overrides, "jobs/ped2_motion.yaml"), str(path))
+
+
+def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:
+    """Validate a config given as nested dicts. Raises UserError, naming `where` and every wrong key."""
+    config = validate(RunConfig, document, where)
+    weights = {name: absolute(path) for name, path in config.weights.model_dump().items() if path}
+    roots: dict[str, BaseModel] = {
+        "dataset": config.dataset.model_copy(update={"root": absolute(config.dataset.root)}),
+        "detector": config.detector.with_paths(absolute),
+        "weights": config.weights.model_copy(update=weights),
+    }
+    return config.model_copy(update=roots)

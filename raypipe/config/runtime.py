@@ -1,0 +1,44 @@
+"""Where a run works and where it is recorded: Ray and MLflow."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from raypipe.ops.sizing import Resources, parse_cluster
+
+
+class RayConfig(BaseModel):
+    """How Ray is used: a cluster started on this machine, or the one that the variable RAY_ADDRESS names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
+    object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
+    actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="actors of the pools of the named stages")
+    cluster: str | None = Field(None, description="what a driver may use, as 8xH100,128cpu")
+
+    @field_validator("cluster")
+    @classmethod
+    def _cluster_is_one(cls, cluster: str | None) -> str | None:
+        if cluster is not None:
+            parse_cluster(cluster)
+        return cluster
+
+    @property
+    def resources(self) -> Resources | None:
+        """What an autoscaling cluster will have; None where what is there counts."""
+        return parse_cluster(self.cluster) if self.cluster is not None else None
+
+
+class TrackingConfig(BaseModel):
+    """Whether and where runs are recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    enabled: bool = Field(default=True, description="record the run in MLflow")
+    uri: str | None = Field(
+        default=None, min_length=1, description="MLflow tracking URI; by default the SQLite file <output>/mlflow.db"
+    )
+    experiment: str = Field(default="raypipe", min_length=1, max_length=500, description="MLflow experiment")
+    run_name: str | None = Field(default=None, min_length=1, max_length=250, description="name of the run")

@@ -1,0 +1,1 @@
+"""Scores against labels: metrics, alarms, breakdowns, results, plots and published figures."""

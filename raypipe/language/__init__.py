@@ -1,0 +1,1 @@
+"""Sentences as text: clauses, verbs, questions, meanings, and answers of vision-language models."""

@@ -1,0 +1,1 @@
+"""Detectors and trackers: Ultralytics' YOLO and trackers, and a vision-language model."""

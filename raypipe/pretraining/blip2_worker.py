@@ -1,0 +1,289 @@
+"""What one Ray Train worker does to train the image-text alignment module (Appendix E)."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from raypipe.distributed.worker_group import (
+    STATE_FILE,
+    gathered,
+    least_over_workers,
+    mean_over_workers,
+    refuse,
+    report_epoch,
+    said_by_first,
+)
+from raypipe.models.augment import augment
+from raypipe.models.blip2.config import Stage1Config
+from raypipe.models.blip2.losses import TEMPERATURE_RANGE, Pairs, Stage1Objective
+from raypipe.models.blip2.metrics import alignment_metrics
+from raypipe.models.blip2.model import Blip2
+from raypipe.models.blip2.preprocess import normalise
+from raypipe.models.blip2.tokenizer import SentenceTokenizer
+from raypipe.models.precision import products_here, products_in
+from raypipe.pretraining.blip2_config import ItamConfig, ItamTrainConfig
+from raypipe.pretraining.blip2_start import TRAINED_FILE, start_from
+from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
+from raypipe.pretraining.coco_captions import CaptionSet
+from raypipe.pretraining.images import TrainingImages, store_failure, unreadable_note
+
+OPTIMIZER_FILE = "optimizer.pt"
+LOSSES = ("itc", "itm", "itg")
+MAX_GRADIENT_NORM = 1.0
+BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A worker's images, and the token ids and masks of all their captions, whose rows are `rows[position]`.
+
+    `numbers` are the images' places among those of all workers.
+    """
+
+    images: TrainingImages
+    ids: Tensor
+    mask: Tensor
+    rows: list[range]
+    numbers: range
+
+
+def train_loop(settings: dict[str, Any]) -> None:
+    """Train on one worker; rank 0 reports a checkpoint after each epoch, from which another attempt goes on.
+
+    Worker r of W has every W-th image from r on, shuffles them anew each epoch, and leaves out what fills no batch.
+    All that is random in an epoch is seeded by it, so a resumed training repeats an undisturbed one.
+    """
+    config = ItamConfig.model_validate(settings["config"])
+    sizes, train = Stage1Config(**settings["sizes"]), config.train
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    # Not all of the machine by default, as in `train_worker`.
+    half = max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size())
+    torch.set_num_threads(train.threads or half)
+    tokenizer = SentenceTokenizer(settings["vocab"], sizes)
+    fit, held_out = read_pairs(config.data)
+    share = _read_share(fit, rank, world, config.augment.stored_size(sizes.image_size), train, tokenizer)
+    pool = _read_pool(held_out, sizes.image_size, train) if rank == 0 else None
+    unreadable = gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
+    steps = least_over_workers(len(share.images.readable) // train.batch_size)
+    refused = _refusal(steps, train, pool, unreadable)
+    if refused:
+        refuse(refused)
+        return
+
+    start = start_from(config.model, sizes, settings["vocab"], config.seed)
+    model = Blip2.from_weights(sizes, start.weights, "start")
+    model.tokenizer = tokenizer
+    objective = Stage1Objective(
+        model,
+        train_vision=config.model.trains_vit,
+        train_projections=config.model.train_projections,
+        temperature=train.temperature,
+        dropout=train.dropout,
+    ).to(device)
+    optimizers = make_optimizers(objective, train)
+    history: list[dict[str, float]] = []
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as directory:
+            history = _restore(Path(directory), objective, optimizers)
+    wrapped = ray.train.torch.prepare_model(objective)
+
+    for epoch in range(len(history), train.epochs):
+        means = _train_epoch(wrapped, objective, optimizers, share, config, (epoch, steps, rank), device)
+        if not all(math.isfinite(value) for value in means.values()):
+            refuse(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
+            return
+        history.append(means)
+        state = {
+            "refused": None,
+            "history": history,
+            "steps": steps * (epoch + 1),
+            "temperature": float(objective.temperature.detach()),
+            "unreadable": unreadable_note(unreadable),
+            "precision": _precision(train, device),
+        }
+        if pool:
+            objective.eval()
+            with products_in(_precision(train, device), device):
+                measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
+            history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
+        report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
+        report_epoch(report, state, partial(_save, objective, optimizers))
+
+
+def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
+    """Return the rate of a step: rising evenly over the warm-up, then a half cosine from the peak towards 0."""
+    warmup = round(config.warmup_fraction * num_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
+
+
+def make_optimizers(objective: Stage1Objective, config: ItamTrainConfig) -> list[torch.optim.Optimizer]:
+    """Return what trains the objective: AdamW, of which biases, norms and the temperature do not decay.
+
+    With `optimizer: muon` the weights of all linear layers but the matching head, which ends in two classes, are Muon's
+    instead; embeddings and the patches' convolution are not what it is made for. A ViT-g's queries, keys and values are
+    one matrix to it.
+    """
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    layers = [module for module in objective.modules() if isinstance(module, nn.Linear)]
+    weights = [layer.weight for layer in layers if layer is not objective.model.itm_head]
+    hidden = [weight for weight in weights if weight.requires_grad and config.optimizer == "muon"]
+    known = {id(parameter) for parameter in hidden}
+    others = [parameter for parameter in trained if id(parameter) not in known]
+    groups = [
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, fused=True)
+    ]
+    if hidden:
+        # Steps about as long as AdamW's, so that both take the same rate.
+        muon = torch.optim.Muon(
+            hidden, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
+
+
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
+    """Let the next step of all optimizers have this learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _read_share(
+    fit: CaptionSet, rank: int, world: int, size: int, config: ItamTrainConfig, tokenizer: SentenceTokenizer
+) -> _Share:
+    own = fit.images[rank::world]
+    images = TrainingImages([image.path for image in own], size, config.keep_image_bytes)
+    ids, mask = tokenizer.encode([caption for image in own for caption in image.captions])
+    ends = np.cumsum([len(image.captions) for image in own]).tolist()
+    rows = [range(end - len(image.captions), end) for end, image in zip(ends, own, strict=True)]
+    # As small as they can be kept: COCO has 600 thousand captions.
+    return _Share(images, ids.to(torch.int32), mask.to(torch.bool), rows, range(len(fit.images))[rank::world])
+
+
+def _read_pool(
+    held_out: CaptionSet, size: int, config: ItamTrainConfig
+) -> tuple[TrainingImages, list[tuple[str, ...]]]:
+    """Return the held-out images and, of those that can be read, the captions."""
+    images = TrainingImages([image.path for image in held_out.images], size, config.keep_image_bytes)
+    return images, [held_out.images[position].captions for position in images.readable]
+
+
+def _pixels(images: TrainingImages) -> Any:
+    return lambda start, stop: normalise(images.read(images.readable[start:stop]))
+
+
+def _refusal(steps: int, config: ItamTrainConfig, pool: Any, unreadable: Mapping[str, str]) -> str | None:
+    """Return why there is nothing to train with, known to all workers alike, or None."""
+    lost = f"; {len(unreadable)} images could not be read" if unreadable else ""
+    refused = store_failure(unreadable)
+    if not refused and steps == 0:
+        refused = (
+            f"train.batch_size: a worker has fewer readable images than the {config.batch_size} of a step{lost}; "
+            "lower train.batch_size or train.workers"
+        )
+    elif not refused and pool and len(pool[1]) < MIN_IMAGES:
+        refused = f"data: {len(pool[1])} held-out images can be read, {MIN_IMAGES} are needed to compare{lost}"
+    return said_by_first(refused)
+
+
+def _train_epoch(
+    wrapped: nn.Module,
+    objective: Stage1Objective,
+    optimizers: Sequence[torch.optim.Optimizer],
+    share: _Share,
+    config: ItamConfig,
+    place: tuple[int, int, int],
+    device: torch.device,
+) -> dict[str, float]:
+    """Go through the worker's images once; return the mean losses over all workers, and the temperature."""
+    epoch, steps, rank = place
+    train, size = config.train, objective.model.config.image_size
+    objective.train()
+    seed = (config.seed * 1_000_003 + epoch) * 1_009 + rank
+    torch.manual_seed(seed)
+    totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
+    for step, (images, batch) in enumerate(_batches(share, train.batch_size, steps, seed)):
+        pixels = normalise(augment(images.to(device), size, config.augment, torch.default_generator))
+        set_rate(optimizers, learning_rate(epoch * steps + step, train.epochs * steps, train))
+        pairs = Pairs(pixels, *(tensor.to(device) for tensor in batch))
+        with products_in(_precision(train, device), device):
+            losses = wrapped(pairs)
+            loss = sum(losses[name] for name in LOSSES)
+        objective.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(objective.parameters(), MAX_GRADIENT_NORM)
+        for optimizer in optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            objective.temperature.clamp_(*TEMPERATURE_RANGE)
+        totals += torch.stack([losses[name].detach().double() for name in LOSSES])
+    means = dict(zip(LOSSES, (mean_over_workers(totals) / steps).tolist(), strict=True))
+    return {"loss": sum(means.values())} | means | {"temperature": float(objective.temperature.detach())}
+
+
+def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+    """Yield images, and ids, masks and image ids of batches; the next images are read while one is trained on."""
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(share.images.readable)[: steps * size].tolist()
+    rows = torch.tensor([generator.choice(share.rows[position]) for position in shuffled])
+    parts = [slice(start, start + size) for start in range(0, steps * size, size)]
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(share.images.read, shuffled[parts[0]])
+        for number, part in enumerate(parts):
+            images = coming.result()
+            if number + 1 < len(parts):
+                coming = reader.submit(share.images.read, shuffled[parts[number + 1]])
+            chosen = rows[part]
+            numbers = torch.tensor([share.numbers[position] for position in shuffled[part]])
+            yield images, (share.ids[chosen].long(), share.mask[chosen].long(), numbers)
+
+
+def _precision(config: ItamTrainConfig, device: torch.device) -> Literal["fp32", "bf16"]:
+    return products_here(config.precision, on_gpu=device.type != "cpu")
+
+
+def _save(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
+    named = {
+        name.removeprefix("model."): parameter.detach().cpu().contiguous()
+        for name, parameter in objective.named_parameters()
+        if parameter.requires_grad
+    }
+    save_file(named, directory / TRAINED_FILE)
+    torch.save([optimizer.state_dict() for optimizer in optimizers], directory / OPTIMIZER_FILE)
+
+
+def _restore(
+    directory: Path, objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer]
+) -> list[dict[str, float]]:
+    """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
+    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
+    if history:
+        saved = load_file(directory / TRAINED_FILE)
+        for name, parameter in objective.named_parameters():
+            if parameter.requires_grad:
+                parameter.data.copy_(saved[name.removeprefix("model.")])
+        states = torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+    return history

@@ -1,0 +1,249 @@
+"""Training of a small YOLO from nothing: Ultralytics' own trainer, and one of its architectures made narrower.
+
+Reads data as Ultralytics lays it out (`data.yaml`, images/, labels/), as the drawn world's
+`--split detection` does. The result is a folder like a converted checkpoint, read without unpickling anything. An
+interrupted training goes on after its last whole epoch.
+"""
+
+import hashlib
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from raypipe.config.file import absolute, digest, local_folder, read_document, validate
+from raypipe.config.runtime import TrackingConfig
+from raypipe.credentials import hide_credentials, without_credentials
+from raypipe.errors import UserError
+from raypipe.run_folder.record import versions
+from raypipe.run_folder.storage import RunFolder
+
+if TYPE_CHECKING:
+    from raypipe.tracking.experiment import MetricLogger
+
+EXAMPLE = "jobs/world/detector.yaml"
+OUTPUT_FOLDER = "yolo"
+CARD_FILE = "card.json"
+PARTS = ("train", "val")
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+# Ultralytics' names of the held-out figures, and ours.
+METRICS = {
+    "metrics/mAP50(B)": "ap50",
+    "metrics/mAP50-95(B)": "ap50_95",
+    "metrics/precision(B)": "precision",
+    "metrics/recall(B)": "recall",
+}
+
+
+class DetectorModelConfig(BaseModel):
+    """Which architecture, and how deep and wide; 0.5 and 0.25 are those of a model whose name ends in n."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    architecture: str = Field("11/yolo11", pattern=r"^[\w.-]+/[\w.-]+$", description="a YAML file of Ultralytics")
+    depth: float = Field(0.5, gt=0, description="factor of the repeated blocks")
+    width: float = Field(0.125, gt=0, description="factor of the channels")
+
+
+class DetectorTrainConfig(BaseModel):
+    """How it is trained: AdamW, one epoch of warm-up, then a half cosine; mosaics but for the last epochs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    epochs: int = Field(20, ge=1, description="passes over the pictures")
+    batch_size: int = Field(16, ge=1, description="pictures per step")
+    image_size: int = Field(320, ge=32, multiple_of=32, description="pixels of the longer side")
+    learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False, description="at its peak")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the network; its loss is fp32")
+    plain_epochs: int = Field(3, ge=0, description="epochs at the end without mosaics")
+    use_gpu: bool = Field(False, description="train on the first GPU")
+    threads: int = Field(1, ge=1, description="CPU threads; with a GPU, processes that load pictures")
+
+
+class DetectorConfig(BaseModel):
+    """Everything that the training depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    output: str = Field(min_length=1, description="folder for the result and the checkpoints, a local path")
+    seed: int = Field(0, ge=0, lt=2**31, description="of all that is random")
+    data: str = Field(min_length=1, description="data.yaml of a data set in Ultralytics' layout")
+    model: DetectorModelConfig = DetectorModelConfig()
+    train: DetectorTrainConfig = DetectorTrainConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @field_validator("output")
+    @classmethod
+    def _is_on_this_machine(cls, path: str) -> str:
+        return local_folder(path)
+
+    @field_validator("data")
+    @classmethod
+    def _is_absolute(cls, path: str) -> str:
+        return absolute(path)
+
+
+def load_detector_config(path: str | Path, overrides: Iterable[str] = ()) -> DetectorConfig:
+    """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
+    return validate(DetectorConfig, read_document(path, overrides, EXAMPLE), str(path))
+
+
+@dataclass(frozen=True)
+class DetectorPlan:
+    """A training whose data are known to be there; `training_hash` names all that decides its result."""
+
+    config: DetectorConfig
+    class_names: list[str]
+    num_pictures: dict[str, int]
+    num_boxes: dict[str, int]
+    training_hash: str
+
+
+def plan_detector(config: DetectorConfig) -> DetectorPlan:
+    """Look at the data. Raises UserError where they are not as Ultralytics wants them."""
+    try:
+        document = yaml.safe_load(Path(config.data).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"data: {config.data}: {error.strerror}; expected the data.yaml of a detection set") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"data: {config.data}: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("names"), dict | list) or not document["names"]:
+        raise UserError(f"data: {config.data}: names no classes; expected the keys path, train, val and names")
+    names = document["names"]
+    class_names = [str(names[index]) for index in range(len(names))]
+    root = Path(config.data).parent / str(document.get("path", ""))
+    content = hashlib.sha256()
+    num_pictures, num_boxes = {}, {}
+    for part in PARTS:
+        folder = root / str(document.get(part, f"images/{part}"))
+        pictures = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+        if not pictures:
+            raise UserError(f"data: {config.data}: {part} has no pictures in {folder}")
+        num_pictures[part], num_boxes[part] = len(pictures), 0
+        for picture in pictures:
+            # The last folder called images, as Ultralytics has it.
+            label = Path("/labels/".join(f"{picture.parent}/".rsplit("/images/", 1))) / f"{picture.stem}.txt"
+            text = label.read_text(encoding="utf-8") if label.exists() else ""
+            num_boxes[part] += len(text.splitlines())
+            content.update(f"{part}/{picture.name}\0{picture.stat().st_size}\0{text}\0".encode())
+        if not num_boxes[part]:
+            raise UserError(f"data: {config.data}: {part} has no boxes beside {folder}; expected labels/{part}/*.txt")
+    settings = config.model_dump(include={"seed", "model", "train"})
+    del settings["train"]["use_gpu"], settings["train"]["threads"]
+    return DetectorPlan(
+        config, class_names, num_pictures, num_boxes, digest([settings, class_names, content.hexdigest()])
+    )
+
+
+def train_detector(
+    plan: DetectorPlan, say: Callable[[str], None], logger: "MetricLogger | None" = None
+) -> tuple[dict[str, Any], bool]:
+    """Train, or find trained already; return the result's card and whether it was trained now.
+
+    `say` is told of every epoch. The result is `<output>/yolo`. Raises UserError where the architecture is none of
+    Ultralytics'.
+    """
+    import torch
+
+    from raypipe.models.detection.quiet_ultralytics import detection_trainer, load_checkpoint, train_in_bf16
+    from raypipe.weights.yolo import convert_yolo
+
+    config, folder = plan.config, RunFolder(plan.config.output)
+    known = folder.read_json(f"{OUTPUT_FOLDER}/{CARD_FILE}")
+    if known is not None and known.get("training_hash") == plan.training_hash:
+        return known, False
+    place = Path(config.output) / "training" / plan.training_hash
+    last = place / "weights" / "last.pt"
+    if last.exists() and load_checkpoint(last)[1]["epoch"] < 0:
+        # Without its optimizer a checkpoint cannot be gone on from, and its figures are not known.
+        say("an earlier training was ended after its last epoch, before it was measured: training anew")
+        shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
+    architecture = place / "architecture.yaml"
+    architecture.write_text(yaml.safe_dump(scaled_architecture(config.model, len(plan.class_names)), sort_keys=False))
+    started = time.monotonic()
+    trainer = detection_trainer()(
+        overrides={
+            "model": str(last if last.exists() else architecture),
+            "resume": str(last) if last.exists() else False,
+            "data": config.data,
+            "epochs": config.train.epochs,
+            "batch": config.train.batch_size,
+            "imgsz": config.train.image_size,
+            "optimizer": "AdamW",
+            "lr0": config.train.learning_rate,
+            "lrf": 0.01,
+            "cos_lr": True,
+            "warmup_epochs": 1,
+            "close_mosaic": config.train.plain_epochs,
+            "seed": config.seed,
+            "deterministic": True,
+            "device": "0" if config.train.use_gpu else "cpu",
+            "amp": False,
+            "workers": config.train.threads if config.train.use_gpu else 0,
+            "cache": "ram",
+            "val": False,
+            "plots": False,
+            "project": str(place.parent),
+            "name": place.name,
+            "exist_ok": True,
+            "save_dir": str(place),
+            "verbose": False,
+        }
+    )
+    # Not before: on a CPU, the trainer has just set them to one less than there are cores.
+    torch.set_num_threads(config.train.threads)
+
+    def tell(trainer: Any) -> None:
+        losses = {
+            name.partition("/")[2]: float(value) for name, value in trainer.label_loss_items(trainer.tloss).items()
+        }
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        say(f"epoch {trainer.epoch + 1} of {trainer.epochs}: {shown}")
+        if logger:
+            logger(losses, trainer.epoch)
+
+    if config.train.precision == "bf16":
+        trainer.add_callback("on_train_start", train_in_bf16)
+    trainer.add_callback("on_train_epoch_end", tell)
+    trainer.train()
+    metrics = {ours: round(float(trainer.metrics[theirs]), 4) for theirs, ours in METRICS.items()}
+    if logger:
+        logger({f"held_out_{name}": value for name, value in metrics.items()}, config.train.epochs - 1)
+    out = Path(config.output) / OUTPUT_FOLDER
+    # Written a moment ago, by this program.
+    convert_yolo(last, out, trust_pickle=True)
+    card = {
+        "training_hash": plan.training_hash,
+        "data": {"pictures": plan.num_pictures, "boxes": plan.num_boxes, "class_names": plan.class_names},
+        "steps": config.train.epochs * -(-plan.num_pictures["train"] // config.train.batch_size),
+        "metrics": metrics,
+        "seconds_of_last_start": round(time.monotonic() - started),
+        "config": hide_credentials(config.model_dump()),
+        "versions": versions(),
+        "command": without_credentials(shlex.join(sys.argv)),
+    }
+    folder.commit_json(f"{OUTPUT_FOLDER}/{CARD_FILE}", card)
+    return card, True
+
+
+def scaled_architecture(config: DetectorModelConfig, num_classes: int) -> dict[str, Any]:
+    """Return an architecture of Ultralytics with other depth, width and number of classes. Raises UserError."""
+    from raypipe.models.detection.quiet_ultralytics import ULTRALYTICS_FOLDER
+
+    folder = Path(ULTRALYTICS_FOLDER) / "cfg" / "models"
+    path = folder / f"{config.architecture}.yaml"
+    if not path.is_file():
+        known = sorted(str(found.relative_to(folder).with_suffix("")) for found in folder.glob("*/yolo*.yaml"))
+        plain = [name for name in known if "-" not in name]
+        raise UserError(f"model.architecture: {config.architecture} is not one of Ultralytics': {', '.join(plain)}")
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document.pop("scales", None)
+    return document | {"nc": num_classes, "depth_multiple": config.depth, "width_multiple": config.width}

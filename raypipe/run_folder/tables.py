@@ -1,0 +1,192 @@
+"""Feature and score tables in a run folder: what a committed segment holds, and one id per object over a video."""
+
+import json
+from collections import ChainMap, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raypipe.errors import UserError
+from raypipe.ops.tracks import link
+from raypipe.run_folder.storage import RunFolder
+from raypipe.schema import FEATURE, SCORE, conform, feature_schema
+
+METADATA_KEY = b"raypipe"
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """What the metadata of a committed segment says of it.
+
+    `warmup` holds (frame_index, position in the frame, own track id) of every warm-up box.
+    """
+
+    config_hash: str
+    video_id: str
+    segment_index: int
+    num_segments: int
+    start_frame: int
+    stop_frame: int
+    stride: int
+    num_frames: int
+    num_objects: int
+    warmup: tuple[tuple[int, int, int], ...]
+
+
+def serialise_table(table: pa.Table, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Return a table as Parquet, with `metadata` as JSON beside the schema."""
+    if metadata is not None:
+        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        table = table.replace_schema_metadata({METADATA_KEY: text.encode()})
+    sink = pa.BufferOutputStream()
+    # A dictionary of vectors is as large as the vectors, and takes most of the time.
+    scalars = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    pq.write_table(table, sink, compression="zstd", use_dictionary=scalars)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def commit_features(folder: RunFolder, table: pa.Table, record: SegmentRecord) -> None:
+    """Commit a segment's FEATURE rows; an empty table is a segment without objects.
+
+    A vector column that was not computed is left out of the file: Parquet cannot give back a null list of fixed size.
+    """
+    schema = feature_schema(table.schema)
+    table = conform(table, schema, f"features of {record.video_id} segment {record.segment_index}")
+    absent = [f.name for f in schema if pa.types.is_fixed_size_list(f.type) and _is_null(table[f.name])]
+    content = serialise_table(table.drop_columns(absent), asdict(record))
+    folder.commit(folder.feature_path(record.video_id, record.segment_index), content)
+
+
+def _record(schema: pa.Schema, path: str) -> SegmentRecord:
+    metadata = (schema.metadata or {}).get(METADATA_KEY)
+    if metadata is None:
+        raise UserError(f"{path} was not written by raypipe: its metadata lacks {METADATA_KEY.decode()!r}")
+    fields = json.loads(metadata)
+    fields["warmup"] = tuple(tuple(entry) for entry in fields["warmup"])
+    return SegmentRecord(**fields)
+
+
+def _is_null(column: pa.ChunkedArray) -> bool:
+    return bool(len(column)) and bool(column.null_count == len(column))
+
+
+def _with_absent_columns(table: pa.Table) -> pa.Table:
+    for field in FEATURE:
+        if field.name not in table.column_names and pa.types.is_fixed_size_list(field.type):
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table
+
+
+def read_segment(folder: RunFolder, video_id: str, segment_index: int) -> tuple[SegmentRecord, pa.Table]:
+    """Return a committed segment as it was written: its record, and FEATURE rows with the segment's own track ids.
+
+    Raises UserError where the file is not one of ours.
+    """
+    path = folder.feature_path(video_id, segment_index)
+    with folder.filesystem.open(path, "rb") as file:
+        try:
+            table = pq.read_table(file)
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path} is damaged: {error}. Remove it and extract again.") from error
+    record = _record(table.schema, path)
+    table = _with_absent_columns(table.replace_schema_metadata(None))
+    return record, conform(table, feature_schema(table.schema), path)
+
+
+def commit_scores(folder: RunFolder, video_id: str, table: pa.Table, made_by: Mapping[str, Any]) -> None:
+    """Commit a video's SCORE rows with the model and settings that made them."""
+    table = conform(table, SCORE, f"scores of {video_id}")
+    folder.commit(folder.score_path(video_id), serialise_table(table, made_by))
+
+
+def read_scores(folder: RunFolder, video_id: str, made_by: Mapping[str, Any]) -> pa.Table:
+    """Return a video's SCORE rows. Raises UserError where it has none, or where they were made by something else."""
+    try:
+        with folder.filesystem.open(folder.score_path(video_id), "rb") as file:
+            table = pq.read_table(file)
+    except FileNotFoundError as error:
+        raise UserError(f"{video_id} has no scores in {folder.root}: run `raypipe score` first") from error
+    known = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    if known != made_by:
+        differing = sorted(key for key in {*known, *made_by} if known.get(key) != made_by.get(key))
+        raise UserError(
+            f"the scores of {video_id} were made by another model or other settings ({', '.join(differing)}): "
+            "run `raypipe score` again"
+        )
+    return conform(table.replace_schema_metadata(None), SCORE, folder.score_path(video_id))
+
+
+def read_records(folder: RunFolder, committed: Mapping[str, set[int]]) -> list[SegmentRecord]:
+    """Return what the metadata of all committed segments says, in the order of videos and segments."""
+    places = [(video, index) for video in sorted(committed) for index in sorted(committed[video])]
+
+    def read(place: tuple[str, int]) -> SegmentRecord:
+        path = folder.feature_path(*place)
+        with folder.filesystem.open(path, "rb") as file:
+            return _record(pq.read_schema(file), path)
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(read, places))
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """All committed segments of one video: FEATURE rows with one track id per object over the whole video."""
+
+    table: pa.Table
+    records: tuple[SegmentRecord, ...]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Indices of the segments that are not there; none are known where there is no record at all."""
+        present = {record.segment_index for record in self.records}
+        count = self.records[0].num_segments if self.records else 0
+        return tuple(index for index in range(count) if index not in present)
+
+
+def read_features(folder: RunFolder, video_id: str, segments: set[int], config_hash: str) -> VideoFeatures:
+    """Return the features of a video from its committed `segments`, which `iterate_features` reads."""
+    records, tables = [], []
+    for record, table in iterate_features(folder, video_id, segments, config_hash):
+        records.append(record)
+        tables.append(table)
+    merged = pa.concat_tables(tables) if tables else FEATURE.empty_table()
+    return VideoFeatures(merged, tuple(records))
+
+
+def iterate_features(
+    folder: RunFolder, video_id: str, segments: set[int], config_hash: str
+) -> Iterator[tuple[SegmentRecord, pa.Table]]:
+    """Yield each of a video's committed `segments` in order: its record, and its rows with the video's track ids.
+
+    Files of another config are left out, and count as missing. Track ids count from 0 over the whole video; a track
+    that crosses a border keeps its id, told by the warm-up boxes that both sides of the border saw.
+    """
+    # A warm-up reaches back one segment, or two where lengths were rounded; older boxes need not be remembered.
+    recent: deque[dict[tuple[int, int], int]] = deque(maxlen=3)
+    next_id = 0
+    for index in sorted(segments):
+        record, table = read_segment(folder, video_id, index)
+        if record.config_hash != config_hash:
+            continue
+        known = dict(ChainMap(*recent))
+        mapping = link(known, {(frame, position): own for frame, position, own in record.warmup})
+        own_ids = table["track_id"].to_numpy()
+        for own in dict.fromkeys(own_ids.tolist()):
+            if own not in mapping:
+                mapping[own] = next_id
+                next_id += 1
+        track_ids = np.array([mapping[own] for own in own_ids.tolist()], dtype=np.int64)
+        frames = table["frame_index"].to_numpy()
+        firsts = np.searchsorted(frames, frames)
+        positions = np.arange(len(frames)) - firsts
+        boxes = zip(frames.tolist(), positions.tolist(), strict=True)
+        recent.append(dict(zip(boxes, track_ids.tolist(), strict=True)))
+        column = table.schema.get_field_index("track_id")
+        yield record, table.set_column(column, FEATURE.field("track_id"), [track_ids])

@@ -1,0 +1,1 @@
+"""The record of a run in MLflow. No other room knows MLflow."""

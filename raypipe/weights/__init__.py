@@ -1,0 +1,1 @@
+"""Model weights: fetched, converted, checked, verified, and identified."""
