@@ -28,12 +28,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## a small drawn world through a whole run, and a report of what was found
 	$(BIN)/raypipe demo
 
+# A process for each core, each with a Ray cluster of its own where its tests need one; a file's tests stay together.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP)  ## the tests, without those marked slow
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=json:.coverage.json --cov-report=
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" --cov --cov-report=json:.coverage.json --cov-report=
 	$(BIN)/python tests/check_coverage.py .coverage.json
 
 test-slow: $(STAMP)  ## the tests marked slow: whole runs, killed drivers, real clips
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 lint: $(STAMP)  ## ruff, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from raypipe.monitoring.drivers import Driver
 from raypipe.monitoring.meter import Meter
 from raypipe.ops.shards import WHOLE, Shard
 from raypipe.run_folder.storage import STALE_SECONDS, DeadLetter, RunFolder, new_session
-from tests.helpers.catalogues import make_config, make_entries
+from tests.helpers.catalogues import catalogue_config, make_entries
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -37,7 +37,7 @@ CATALOGUE = make_entries({"test/long": 1000, "train/a": 60, "train/b": 95, "test
 @settings(max_examples=30)
 def test_every_segment_is_in_one_shard(lengths, count, stride):
     entries = make_entries({f"v{number}": length for number, length in enumerate(lengths)})
-    whole = plan_all(make_config(decode={"stride": stride}), entries)
+    whole = plan_all(catalogue_config(decode={"stride": stride}), entries)
     shares = [whole.part(Shard(number, count)) for number in range(1, count + 1)]
     places = [place for share in shares for place in share.places]
     assert len(places) == len(set(places))
@@ -50,14 +50,14 @@ def test_every_segment_is_in_one_shard(lengths, count, stride):
 
 
 def test_a_shard_does_not_depend_on_the_order_of_the_catalogue():
-    config = make_config()
+    config = catalogue_config()
     there, back = plan_all(config, CATALOGUE), plan_all(config, CATALOGUE[::-1])
     assert [there.part(Shard(2, 3)).places] == [back.part(Shard(2, 3)).places]
     assert there.part(WHOLE).places == there.places
 
 
 def test_a_long_video_is_shared_by_all():
-    whole = plan_all(make_config(), CATALOGUE)
+    whole = plan_all(catalogue_config(), CATALOGUE)
     of_long = [[s for s in whole.part(Shard(n, 4)).segments if s.video.video_id == "test/long"] for n in (1, 2, 3, 4)]
     counts = [len(segments) for segments in of_long]
     # Its bodies differ by a frame, and so do the places in the order of lengths: a card more or less to each.
@@ -116,7 +116,7 @@ def letter(video_id, index, stage="decode"):
 
 def test_what_another_driver_could_do_is_not_dead(folder):
     """Of the shard are the segments of test/a and the unreadable video; of the whole, also two of others."""
-    whole = plan_all(make_config(), make_entries({"test/a": 80, "test/b": 60, "test/c": 40, "test/bad": None}))
+    whole = plan_all(catalogue_config(), make_entries({"test/a": 80, "test/b": 60, "test/c": 40, "test/bad": None}))
     share = whole.part(Shard(1, 2))
     assert share.places == {("test/a", 0), ("test/c", 0)}
     letters = [letter("test/a", 0), letter("test/bad", 0, "probe"), letter("test/c", 0), letter("test/gone", 0)]

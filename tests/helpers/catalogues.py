@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from raypipe.config.run import RunConfig, parse_config
+from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.extraction.catalog import Entry, write_catalogue
 from raypipe.run_folder.record import open_run
 from raypipe.run_folder.storage import DeadLetter, RunFolder
 from raypipe.video.index import VideoIndex
+from tests.helpers.small_data import make_config
 
 # A frame is 12 kB, so that this much holds 100.
 SEGMENT_BYTES = 2**20 + 2**18
@@ -30,16 +32,15 @@ def make_entries(lengths: Mapping[str, int | None]) -> list[Entry]:
     return entries
 
 
-def make_config(output: str = "/out", **changes: Any) -> RunConfig:
+def catalogue_config(output: str = "/out", **changes: Any) -> RunConfig:
     """Return the config of a run that cuts such videos into segments of 100 frames at most."""
-    detector = {"kind": "sliding_window"}
-    document = {"dataset": {"root": "/nowhere"}, "output": output, "detector": detector, "segment_bytes": SEGMENT_BYTES}
-    return parse_config(document | changes, "test")
+    settings = {"detector": {"kind": "sliding_window"}, "segment_bytes": SEGMENT_BYTES, "warmup_frames": 16}
+    return make_config(Path("/nowhere"), Path(output), **(settings | changes))
 
 
 def write_run(root: str, lengths: Mapping[str, int | None]) -> tuple[RunFolder, RunConfig]:
     """Write the folder of a run that has looked at its videos, and done none of them."""
-    folder, config = RunFolder(root), make_config(root)
+    folder, config = RunFolder(root), catalogue_config(root)
     entries = make_entries(lengths)
     open_run(
         folder,
