@@ -106,7 +106,7 @@ def test_the_config_may_name_the_cluster(data, tmp_path, timings):
     assert "no stage of this config uses them" in "\n".join(plan_lines(plan))
 
 
-def test_gpu_steps_measured_on_a_cpu_are_pointed_out(data, tmp_path, monkeypatch):
+def test_gpu_stages_measured_on_a_cpu_are_pointed_out(data, tmp_path, monkeypatch):
     monkeypatch.setattr("raypipe.extraction.capacity_plan.gpu_tenths_of", lambda stages: {"detect": 2})
     seconds = dict.fromkeys(STEPS, 0.001)
     monkeypatch.setattr(
@@ -121,7 +121,7 @@ def test_gpu_steps_measured_on_a_cpu_are_pointed_out(data, tmp_path, monkeypatch
     # 113 frames of 64x48 are the most that is decoded of a segment, and vectors are half as much again.
     frames = max(row["num_sampled"] for row in planned(data, tmp_path))
     assert plan.loads[0].row_bytes == pytest.approx(1.5 * frames * 64 * 48 * 3)
-    assert "GPU steps were measured on a CPU" in "\n".join(plan_lines(plan))
+    assert "GPU stages were measured on a CPU" in "\n".join(plan_lines(plan))
 
 
 def planned(data, output):
