@@ -199,7 +199,6 @@ def simulate(run: Run) -> Figures:
     """Run segments through a simulated cluster and return what was measured."""
     load = os.getloadavg()[0]
     import ray
-    from ray.cluster_utils import Cluster
 
     from raypipe.config.runtime import RayConfig
     from raypipe.distributed.cluster import connect
@@ -219,10 +218,7 @@ def simulate(run: Run) -> Figures:
         num_gpus=run.gpus,
         actors=None,
     )
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
-    for first in range(0, run.gpus, GPUS_PER_NODE):
-        count = min(GPUS_PER_NODE, run.gpus - first)
-        cluster.add_node(num_cpus=count, num_gpus=count, object_store_memory=80 * 2**20)
+    cluster = simulated_cluster(run.gpus)
     os.environ["RAY_ADDRESS"] = cluster.address
     with tempfile.TemporaryDirectory() as directory:
         connect(RayConfig())
@@ -257,6 +253,17 @@ def simulate(run: Run) -> Figures:
         tasks_per_second=len(rows) * len(pools) / (ended - started),
         load=load,
     )
+
+
+def simulated_cluster(gpus: int) -> Any:
+    """Return a cluster of Ray's own processes, with a CPU for every GPU."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80 * 2**20})
+    for first in range(0, gpus, GPUS_PER_NODE):
+        count = min(GPUS_PER_NODE, gpus - first)
+        cluster.add_node(num_cpus=count, num_gpus=count, object_store_memory=80 * 2**20)
+    return cluster
 
 
 def sleeping_stages(seconds_per_frame: float, pools: Sequence[Pool], ready: str, folder: RunFolder) -> list[Stage]:

@@ -16,7 +16,8 @@ from typing import Any
 from nltk.tag.perceptron import PerceptronTagger
 
 from jobs.development import caption_words as words
-from jobs.development.caption_grammar import Captions, Tokens
+from jobs.development.caption_grammar import Captions
+from jobs.development.caption_phrases import Tokens
 from raypipe.models.state_machine.questions import SHIPPED_TAGGER
 
 COMMAND = "python -m jobs.development.train_tagger --out raypipe/assets"
