@@ -37,12 +37,18 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: DatasetName = "folder"
-    root: str = Field(min_length=1, description="folder that holds the data set, a path or an fsspec URI")
+    name: DatasetName = Field("folder", description="layout of the data: folder, or the layout of a public data set")
+    root: str = Field(min_length=1, description="folder that holds the data set; a path or an fsspec URI")
     frames_fps: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="frame rate of videos that are folders of images"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="frames per second of videos that are folders of images; null is the data set's own rate, and 25 "
+        "for folder",
     )
-    abnormal_training: bool = Field(False, description="extract features of abnormal training videos, too")
+    abnormal_training: bool = Field(
+        False, description="also extract features of abnormal training videos; no model is ever trained on them"
+    )
 
     @model_validator(mode="after")
     def _has_abnormal_training(self) -> Self:
@@ -63,11 +69,15 @@ class FeaturesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     spatial: Literal["none", "backbone", "image", "text", "cross"] = Field(
-        "none", description="what the model is given of an object's look: cross is the paper's, text needs captions too"
+        "none",
+        description="what the model is given of an object's look: a row of Table 3. cross is the paper's; text and "
+        "cross need captions",
     )
-    motion: bool = Field(True, description="whether the model is given the motion histogram")
+    motion: bool = Field(True, description="give the model the motion histogram")
     keep: tuple[Literal["motion", "backbone", "image", "text", "cross"], ...] = Field(
-        (), strict=False, description="features to extract beside those, for other models on the same features"
+        (),
+        strict=False,
+        description="more features to extract, so that other models can be trained without another extraction",
     )
 
     @model_validator(mode="after")
@@ -93,8 +103,12 @@ class WeightsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    blip2: str | None = Field(None, description="what `raypipe weights convert` wrote; needed by spatial features")
-    smm: str | None = Field(None, description="what jobs/train_smm.py wrote; needed where sentences are carried")
+    blip2: str | None = Field(
+        None, description="folder written by `raypipe weights convert`; needed by spatial features"
+    )
+    smm: str | None = Field(
+        None, description="folder of a trained state machine; needed where sentences are carried along tracks"
+    )
 
     @field_validator("blip2", "smm")
     @classmethod
@@ -110,17 +124,24 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     dataset: DatasetConfig
-    output: str = Field(description="the run folder, a path or an fsspec URI; everything is written below it")
+    output: str = Field(description="run folder; a path or an fsspec URI. Everything is written below it")
     variation: str | None = Field(
         None,
         pattern=VARIATION_PATTERN,
-        description="models, scores and results go below variations/<this> of the output, beside those of others",
+        description="write models, scores and results to <output>/variations/<variation>, beside those of other "
+        "variations; null writes them to the output itself",
     )
-    seed: int = Field(0, ge=0, lt=2**32)
-    layout: Literal["fused", "staged"] = Field("fused", description="stages of one row in one actor, or in pools each")
-    segment_bytes: int | None = Field(128 * 2**20, ge=2**20, description="decoded frames of a segment; null = no cut")
-    warmup_frames: int = Field(16, ge=0, description="sampled frames before a segment that carry its tracks over")
-    max_attempts: int = Field(3, ge=1, description="deaths of its process after which a segment is given up")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything random: training, sampling, intervals")
+    layout: Literal["fused", "staged"] = Field(
+        "fused", description="fused: one actor takes a segment through all stages; staged: a pool of actors per stage"
+    )
+    segment_bytes: int | None = Field(
+        128 * 2**20, ge=2**20, description="bytes of decoded frames in a segment; null does not cut videos"
+    )
+    warmup_frames: int = Field(
+        16, ge=0, description="used frames before a segment that carry its tracks over; more than tracks.max_gap_frames"
+    )
+    max_attempts: int = Field(3, ge=1, description="a segment is given up after its process has died this many times")
     decode: DecodeConfig = DecodeConfig()
     detector: DetectorConfig
     tracks: TracksConfig = TracksConfig()

@@ -12,11 +12,19 @@ class RayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster that is started here")
-    object_store_bytes: int | None = Field(None, ge=78643200, description="object store of the cluster started here")
-    actors: int | None = Field(None, ge=1, description="actors of every CPU stage; by default one a CPU")
-    pools: dict[str, Annotated[int, Field(ge=1)]] = Field({}, description="actors of the pools of the named stages")
-    cluster: str | None = Field(None, description="what a driver may use, as 8xH100,128cpu")
+    num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster started here; null takes all")
+    object_store_bytes: int | None = Field(
+        None, ge=78643200, description="bytes of the object store of the cluster started here; null is Ray's choice"
+    )
+    actors: int | None = Field(None, ge=1, description="actors of every CPU stage; null is one per CPU")
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="number of actors by stage, as {decode: 12}; other stages get as many as planned"
+    )
+    cluster: str | None = Field(
+        None,
+        description="what a driver may use, as 8xH100,128cpu: the size an autoscaling cluster grows to, or this "
+        "driver's part of a shared cluster; null is what the cluster has at the start",
+    )
 
     @field_validator("cluster")
     @classmethod
@@ -38,7 +46,11 @@ class TrackingConfig(BaseModel):
 
     enabled: bool = Field(default=True, description="record the run in MLflow")
     uri: str | None = Field(
-        default=None, min_length=1, description="MLflow tracking URI; by default the SQLite file <output>/mlflow.db"
+        default=None, min_length=1, description="MLflow tracking URI; null is the SQLite file <output>/mlflow.db"
     )
-    experiment: str = Field(default="raypipe", min_length=1, max_length=500, description="MLflow experiment")
-    run_name: str | None = Field(default=None, min_length=1, max_length=250, description="name of the run")
+    experiment: str = Field(
+        default="raypipe", min_length=1, max_length=500, description="name of the MLflow experiment"
+    )
+    run_name: str | None = Field(
+        default=None, min_length=1, max_length=250, description="name of the MLflow run; null is the command's name"
+    )

@@ -13,19 +13,23 @@ from raypipe.ops.tracks import Matching
 
 
 class DecodeConfig(BaseModel):
-    """Which frames are decoded, and how large.
-
-    Every `stride`-th source frame is used; frames are scaled down until the longer side has at most `max_side` pixels
-    (null: as they are). A process in which nothing can be read or decoded for `timeout_seconds` is ended, and its
-    segment tried again. A whole segment takes seconds, its next packet milliseconds; a store that is slow to answer
-    has its own timeouts of a minute.
-    """
+    """Which frames are decoded, and how large."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    stride: int = Field(default=1, ge=1)
-    max_side: int | None = Field(default=None, ge=16)
-    timeout_seconds: float = Field(default=300.0, gt=0, allow_inf_nan=False)
+    stride: int = Field(1, ge=1, description="use every n-th frame of a video; 1 uses all")
+    max_side: int | None = Field(
+        None,
+        ge=16,
+        description="scale frames down until the longer side has at most this many pixels; null keeps their size",
+    )
+    # A whole segment takes seconds and its next packet milliseconds; a slow store has timeouts of its own, of a minute.
+    timeout_seconds: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds without a frame after which the decoding process is ended and its segment tried again",
+    )
 
 
 # What `min_confidence: null` means to a YOLO model; Ultralytics' own default.
@@ -40,15 +44,25 @@ class YoloConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    weights: str | None = Field(None, description="folder of `raypipe weights convert --yolo`, or a trusted .pt")
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="pin of a .pt, which is a pickle")
-    trust_pickle: bool = Field(False, description="read a .pt without a pin; it may run code")
-    classes: list[str] | None = Field(None, description="names of the classes to keep; null keeps all")
-    max_overlap: float = Field(0.7, ge=0, le=1, description="IoU past which the less confident box is left out")
-    image_size: int = Field(640, ge=32, description="pixels of the longer side that the model is shown")
-    half: bool = Field(True, description="half precision on a GPU; a CPU always computes in fp32")
-    batch_size: int = Field(16, ge=1, description="frames at once on a GPU; halved where memory runs out")
-    device: Device = Field("auto", description="auto is the GPU where there is one")
+    weights: str | None = Field(
+        None, description="folder written by `raypipe weights convert --yolo`, or a trusted .pt file"
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-fA-F]{64}$",
+        description="SHA-256 that a .pt file must have; null where `weights` is a folder",
+    )
+    trust_pickle: bool = Field(False, description="read a .pt file without `sha256`; loading it can run any code")
+    classes: list[str] | None = Field(None, description="names of the classes to keep; null keeps all classes")
+    max_overlap: float = Field(
+        0.7, ge=0, le=1, description="of two boxes with a larger IoU, the less confident one is dropped"
+    )
+    image_size: int = Field(
+        640, ge=32, description="pixels of the longer side of the picture given to the model; a multiple of 32"
+    )
+    half: bool = Field(True, description="compute in half precision on a GPU; a CPU always computes in fp32")
+    batch_size: int = Field(16, ge=1, description="frames per batch on a GPU; halved when memory runs out")
+    device: Device = Field("auto", description="auto takes the GPU if there is one")
 
 
 class VlmConfig(BaseModel):
@@ -56,35 +70,49 @@ class VlmConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    model: str | None = Field(None, description="folder of a Qwen-VL-class model in transformers' format")
-    coordinates: Coordinates = Field(
-        "auto", description="what its coordinates count; auto knows Qwen2-VL, Qwen2.5-VL, Qwen3-VL and their kin"
+    model: str | None = Field(
+        None, description="folder of a vision-language model (Qwen-VL or alike) in transformers' format"
     )
-    max_objects: int = Field(50, ge=1, description="questions for boxes per frame at most")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    batch_size: int = Field(8, ge=1, description="questions at once on a GPU; halved where memory runs out")
-    device: Device = Field("auto", description="auto is the GPU where there is one")
+    coordinates: Coordinates = Field(
+        "auto",
+        description="unit of the model's box coordinates: thousandths of the picture, or pixels of the picture that it "
+        "is given; auto knows the unit of Qwen2-VL, Qwen2.5-VL and Qwen3-VL",
+    )
+    max_objects: int = Field(50, ge=1, description="most objects asked for in a frame")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="number format of the model on a GPU")
+    batch_size: int = Field(8, ge=1, description="questions per batch on a GPU; halved when memory runs out")
+    device: Device = Field("auto", description="auto takes the GPU if there is one")
 
 
 class DetectorConfig(BaseModel):
-    """Where boxes come from and which are kept.
-
-    The windows of the paper's Table 4, in pixels: 224 for ShanghaiTech and NWPU, 320 for Avenue and UBnormal, 60 for
-    Ped2.
-    """
+    """Where boxes come from and which are kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["boxes", "sliding_window", "yolo", "vlm"] = "boxes"
-    boxes_root: str | None = Field(None, description="boxes: folder of <video_id>.txt in MOT format")
-    window_pixels: int = Field(224, ge=8, description="sliding_window: side of a window; the paper's are above")
-    window_step_pixels: int | None = Field(None, ge=1, description="sliding_window: step, half a window by default")
+    kind: Literal["boxes", "sliding_window", "yolo", "vlm"] = Field(
+        "boxes",
+        description="where boxes come from: files, windows on a grid, a YOLO model, or a vision-language model",
+    )
+    boxes_root: str | None = Field(
+        None, description="boxes: folder or URI with one <video_id>.txt per video, in MOT format; needed for this kind"
+    )
+    window_pixels: int = Field(
+        224,
+        ge=8,
+        description="sliding_window: side of a window in pixels. The paper takes 224 for ShanghaiTech and NWPU Campus, "
+        "320 for Avenue and UBnormal, 60 for Ped2 (Table 4)",
+    )
+    window_step_pixels: int | None = Field(
+        None, ge=1, description="sliding_window: pixels from one window to the next; null is half a window"
+    )
     min_confidence: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="less confident boxes are left out; null is 0.25 for yolo, and keeps all of the others, also -1",
+        description="drop boxes with a lower confidence; null is 0.25 for yolo and keeps all boxes of other kinds",
     )
-    min_side_pixels: float = Field(4.0, ge=0, allow_inf_nan=False, description="boxes with a shorter side are left out")
+    min_side_pixels: float = Field(
+        4.0, ge=0, allow_inf_nan=False, description="drop boxes with a side shorter than this many pixels"
+    )
     yolo: YoloConfig = YoloConfig()
     vlm: VlmConfig = VlmConfig()
 
@@ -131,12 +159,20 @@ class TracksConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["iou", "bytetrack", "botsort"] = Field("iou", description="overlap alone, or Ultralytics' trackers")
-    matching: Matching = Field("hungarian", description="iou: best sum of overlaps, or greedily the best overlap")
-    min_iou: float = Field(0.3, gt=0, le=1, description="iou: overlap by which a box continues a track")
-    high_confidence: float = Field(0.25, ge=0, le=1, description="bytetrack, botsort: boxes that may start a track")
-    low_confidence: float = Field(0.1, ge=0, le=1, description="bytetrack, botsort: boxes that may continue one")
-    max_gap_frames: int = Field(5, ge=0, description="sampled frames an object may be unseen")
+    kind: Literal["iou", "bytetrack", "botsort"] = Field(
+        "iou", description="match by overlap alone, or Ultralytics' trackers"
+    )
+    matching: Matching = Field(
+        "hungarian", description="iou: hungarian finds the best sum of overlaps, greedy takes the best overlap first"
+    )
+    min_iou: float = Field(0.3, gt=0, le=1, description="iou: least overlap with which a box continues a track")
+    high_confidence: float = Field(
+        0.25, ge=0, le=1, description="bytetrack, botsort: least confidence of a box that starts a track"
+    )
+    low_confidence: float = Field(
+        0.1, ge=0, le=1, description="bytetrack, botsort: least confidence of a box that continues a track"
+    )
+    max_gap_frames: int = Field(5, ge=0, description="used frames for which an object may be unseen and keep its track")
 
     @model_validator(mode="after")
     def _dials_belong_to_the_kind(self) -> Self:
@@ -151,16 +187,21 @@ class TracksConfig(BaseModel):
 
 
 class MotionConfig(BaseModel):
-    """How block vectors become an object's histogram.
-
-    `pooling` is "area" (summed magnitude per bin over the number of blocks) or "mean_per_bin" (the paper's words).
-    Vectors of the frames within a window of `window_seconds`, half before and half after, are pooled inside the box.
-    """
+    """How the motion vectors inside a box become the object's histogram."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    pooling: Pooling = "area"
-    window_seconds: float = Field(default=0.8, ge=0, allow_inf_nan=False)
+    pooling: Pooling = Field(
+        "area",
+        description="area: summed magnitude of each direction over the number of blocks in the box; mean_per_bin: mean "
+        "magnitude of each direction, as the paper words it",
+    )
+    window_seconds: float = Field(
+        0.8,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds over which vectors are pooled, half before and half after a frame; 0 is the frame alone",
+    )
 
 
 def radius_frames(config: MotionConfig, fps: float, stride: int) -> int:
@@ -173,16 +214,16 @@ class EncodeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto is the GPU where there is one")
-    precision: Precision = Field("fp32", description="bf16 or fp16 on a GPU; fp32 equals LAVIS")
-    compile: bool = Field(False, description="compile the image pass: minutes at the start, faster afterwards")
-    microbatch_bytes: int = Field(4 << 30, gt=0, description="memory that the activations of one batch may take")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU if there is one")
+    precision: Precision = Field("fp32", description="number format; fp32 equals LAVIS, bf16 and fp16 are for a GPU")
+    compile: bool = Field(False, description="compile the image encoder: minutes at the start, faster afterwards")
+    microbatch_bytes: int = Field(4 << 30, gt=0, description="bytes that the activations of one batch may take")
     box_expansion: float | None = Field(
         None,
         ge=0,
         allow_inf_nan=False,
-        description="share of a box's width and height that is added on every side; by default 0.5 (Section 4.1), and "
-        "0 for sliding windows",
+        description="share of a box's width and height added on every side before it is cropped; null is 0.5 (Section "
+        "4.1), and 0 for sliding windows",
     )
 
 
@@ -193,15 +234,17 @@ class SentenceConfig(BaseModel):
 
     memory: Literal["replace", "append", "off"] = Field(
         "replace",
-        description="what a sentence that still holds does to the fresh caption: takes its place, stands before it; "
-        "off is the Q-Former alone (Table 3, without SMM)",
+        description="what happens when a track's earlier sentence still holds: it replaces the new caption, or the new "
+        "caption is appended to it; off keeps captions as they are (Table 3, without SMM)",
     )
     questions: Literal["repaired", "literal"] = Field(
-        "repaired", description="literal moves the first verb to the front, as printed"
+        "repaired",
+        description="how a sentence becomes a yes/no question: repaired is grammatical, literal moves the first verb "
+        "to the front, as printed in the paper",
     )
-    num_beams: int = Field(3, ge=1, description="beams of the caption; 1 is greedy")
-    max_length: int = Field(30, ge=2, description="tokens of a caption, [DEC] counted")
-    min_length: int = Field(10, ge=0)
+    num_beams: int = Field(3, ge=1, description="beams of the search for a caption; 1 is greedy")
+    max_length: int = Field(30, ge=2, description="most tokens of a caption, its start token counted")
+    min_length: int = Field(10, ge=0, description="tokens before a caption may end")
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:

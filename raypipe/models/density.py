@@ -30,7 +30,7 @@ class KnnConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["knn"] = "knn"
+    kind: Literal["knn"] = Field("knn", description="always knn")
     # Neighbouring frames of one object share most of their motion window and are nearly the same feature. With as many
     # neighbours as the default window spans frames at 20 fps, one odd object in training is not enough to be normal.
     num_neighbours: int = Field(default=16, ge=1, description="neighbours whose distance is averaged")
@@ -44,7 +44,7 @@ class GmmConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    kind: Literal["gmm"] = "gmm"
+    kind: Literal["gmm"] = Field("gmm", description="always gmm")
     num_components: int = Field(default=5, ge=1, description="Gaussians, each with a full covariance")
 
 

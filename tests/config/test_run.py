@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from raypipe.ablation.plan import Ablation
 from raypipe.config.file import absolute, digest
-from raypipe.config.run import load_config, parse_config
+from raypipe.config.run import RunConfig, load_config, parse_config
 from raypipe.errors import UserError
 from raypipe.ops.sizing import Resources
 from raypipe.pretraining.blip2_config import load_itam_config
@@ -362,3 +363,30 @@ def test_a_cluster_that_will_be_there():
     config = load_config(JOBS / "ped2_motion.yaml", ["ray.cluster=8xH100,128cpu"])
     assert config.ray.resources == Resources(128, 8, "H100")
     assert load_config(JOBS / "ped2_motion.yaml").ray.resources is None
+
+
+def models_of(model, path=""):
+    """Yield every config model below one, with its dotted path."""
+    yield path, model
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from models_of(field.annotation, f"{path}.{name}".lstrip("."))
+
+
+def test_every_key_is_described():
+    # The reference of the config is made of these: sections say what they are in their class's docstring.
+    models = dict(models_of(RunConfig))
+    assert {"", "detector.yolo", "score.knn", "tracking", "ray"} <= set(models)
+    for path, model in models.items():
+        assert model.__doc__, path
+        for name, field in model.model_fields.items():
+            is_section = f"{path}.{name}".lstrip(".") in models
+            assert is_section or field.description, f"{path}.{name} has no description"
+
+
+def test_what_null_means_is_said_where_it_is_the_default():
+    needed_elsewhere = {"boxes_root", "model", "weights", "blip2", "smm"}
+    for path, model in models_of(RunConfig):
+        for name, field in model.model_fields.items():
+            if not field.is_required() and field.default is None and name not in needed_elsewhere:
+                assert "null" in field.description, f"{path}.{name}"
