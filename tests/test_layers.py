@@ -16,8 +16,9 @@ PACKAGE = ROOT / "raypipe"
 
 # A room is a folder, or a module at the package's root. It imports from the floors below its own, and from itself.
 FLOORS = [
-    {"raypipe", "errors", "credentials", "ops"},
-    {"language", "models", "models.blip2", "schema", "text", "video"},
+    {"raypipe", "errors", "credentials", "ops", "config.base"},
+    {"text"},
+    {"language", "models", "models.blip2", "schema", "video"},
     {"models.detection", "models.state_machine", "run_folder", "world"},
     {"monitoring"},
     {"datasets"},

@@ -96,7 +96,10 @@ def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue"
     """Return the hash of all that decides the trained model: its settings, and the very files it is trained on."""
     prefixes = tuple(f"{escape(video)}/" for video in training_videos(entry.video for entry in catalogue.entries))
     files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
-    settings = config.train.model_dump() if config.score.model == "rm" else config.score.density().model_dump()
+    if config.score.model == "rm":
+        settings = config.train.model_dump()
+    else:
+        settings = {"kind": config.score.model, **config.score.density().model_dump()}
     columns = config.features.columns
     return digest([config.feature_hash(), columns, config.score.model, settings, config.seed, files])
 

@@ -5,9 +5,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,6 +20,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # What a value should have been, by the first word of pydantic's name of the error.
 _WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+
+# Keys of earlier versions, and what to do instead.
+_GONE = {f"score.{model}.kind": "remove it; score.model alone says which model scores" for model in ("knn", "gmm")}
 
 
 def digest(document: Any) -> str:
@@ -135,11 +138,12 @@ def _in_words(mistake: dict[str, Any], root: type[BaseModel]) -> str:
     key = ".".join(location)
     kind = mistake["type"]
     if kind in ("extra_forbidden", "invalid_key"):
+        if key in _GONE:
+            return f"{key} is gone since version 0.2: {_GONE[key]}"
         *parents, last = location
-        allowed = _keys_at(root, parents)
-        close = difflib.get_close_matches(last, allowed, n=1)
-        hint = f"did you mean {'.'.join([*parents, *close])!r}? " if close else ""
-        return f"unknown key {'.'.join([*parents, last])!r}; {hint}allowed here: {', '.join(allowed)}"
+        nearest = _nearest(root, parents, last)
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        return f"unknown key {key!r}; {hint}allowed here: {', '.join(_keys_at(root, parents))}"
     if kind == "missing":
         return f"{key} is missing"
     if kind == "value_error":
@@ -147,17 +151,45 @@ def _in_words(mistake: dict[str, Any], root: type[BaseModel]) -> str:
         return f"{key}: {reason}" if key else reason
     given = json.dumps(mistake["input"], default=str, ensure_ascii=False)
     if kind == "model_type":
-        return f"{key}: {given} must be keys with values; allowed here: {', '.join(_keys_at(root, location))}"
+        allowed = ", ".join(_keys_at(root, location))
+        return f"{key or 'the config'}: {given} must be keys with values; allowed here: {allowed}"
     wanted = _WANTED.get(kind.partition("_")[0]) if kind.endswith(("_type", "_parsing", "_from_float")) else None
     message = f"must be {wanted}" if wanted else re.sub("^(Input|String) should", "must", mistake["msg"])
     return f"{key}: {given} {message}"
 
 
-def _keys_at(root: type[BaseModel], location: list[str]) -> list[str]:
+def _keys_at(root: type[BaseModel], location: Iterable[str]) -> list[str]:
+    """Return the keys of the model at a location, sorted; a place in a list is passed over."""
     model = root
     for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
+        field = model.model_fields.get(part)
+        if field is not None:
+            inner = next(_models_in(field.annotation), None)
+            if inner is None:
+                return []
+            model = inner
     return sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the config models that an annotation names, as of `VitConfig | None` or a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _nearest(root: type[BaseModel], parents: list[str], unknown: str) -> str | None:
+    """Return the known key that is nearest to an unknown one: beside it, or the one key of that name elsewhere."""
+    close = difflib.get_close_matches(unknown, _keys_at(root, parents), n=1)
+    if close:
+        return ".".join([*parents, *close])
+    elsewhere = [key for key in _dotted_keys(root) if key.rpartition(".")[2] == unknown]
+    return elsewhere[0] if len(elsewhere) == 1 else None
+
+
+def _dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for inner in _models_in(field.annotation):
+            yield from _dotted_keys(inner, f"{prefix}{name}.")

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import absolute, digest, local_folder, read_document, validate
 from raypipe.config.runtime import RayConfig, TrackingConfig
 from raypipe.config.shipped_models import shipped_name
@@ -32,10 +33,8 @@ SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes", "dec
 CHOICE_KEYS = ("dataset.abnormal_training",)
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(Config):
     """Which videos."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: DatasetName = Field("folder", description="layout of the data: folder, or the layout of a public data set")
     root: str = Field(min_length=1, description="folder that holds the data set; a path or an fsspec URI")
@@ -63,10 +62,8 @@ class DatasetConfig(BaseModel):
         return FRAMES_FPS[self.name] if self.frames_fps is None else self.frames_fps
 
 
-class FeaturesConfig(BaseModel):
+class FeaturesConfig(Config):
     """Which features describe an object (the switches of Table 3)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     spatial: Literal["none", "backbone", "image", "text", "cross"] = Field(
         "none",
@@ -98,10 +95,8 @@ class FeaturesConfig(BaseModel):
         return tuple(name for name in ("motion", *SPATIAL) if name in wanted)
 
 
-class WeightsConfig(BaseModel):
+class WeightsConfig(Config):
     """Folders of model weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     blip2: str | None = Field(
         None, description="folder written by `raypipe weights convert`; needed by spatial features"
@@ -118,10 +113,8 @@ class WeightsConfig(BaseModel):
         return path
 
 
-class RunConfig(BaseModel):
+class RunConfig(Config):
     """Everything that a run depends on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     dataset: DatasetConfig
     output: str = Field(description="run folder; a path or an fsspec URI. Everything is written below it")

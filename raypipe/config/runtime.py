@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from raypipe.config.base import Config
 from raypipe.ops.sizing import Resources, parse_cluster
 
 
-class RayConfig(BaseModel):
+class RayConfig(Config):
     """How Ray is used: a cluster started on this machine, or the one that the variable RAY_ADDRESS names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     num_cpus: int | None = Field(None, ge=1, description="CPUs of the cluster started here; null takes all")
     object_store_bytes: int | None = Field(
@@ -39,10 +38,8 @@ class RayConfig(BaseModel):
         return parse_cluster(self.cluster) if self.cluster is not None else None
 
 
-class TrackingConfig(BaseModel):
+class TrackingConfig(Config):
     """Whether and where runs are recorded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     enabled: bool = Field(default=True, description="record the run in MLflow")
     uri: str | None = Field(

@@ -4,18 +4,17 @@ from collections.abc import Callable
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from raypipe.config.base import Config
 from raypipe.language.vlm_answers import Coordinates
 from raypipe.models.blip2.config import CaptionRules, Precision
 from raypipe.ops.motion import Pooling
 from raypipe.ops.tracks import Matching
 
 
-class DecodeConfig(BaseModel):
+class DecodeConfig(Config):
     """Which frames are decoded, and how large."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     stride: int = Field(1, ge=1, description="use every n-th frame of a video; 1 uses all")
     max_side: int | None = Field(
@@ -39,10 +38,8 @@ YOLO_MIN_CONFIDENCE = 0.25
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class YoloConfig(BaseModel):
+class YoloConfig(Config):
     """Kind `yolo`: a detection model of Ultralytics."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     weights: str | None = Field(
         None, description="folder written by `raypipe weights convert --yolo`, or a trusted .pt file"
@@ -65,10 +62,8 @@ class YoloConfig(BaseModel):
     device: Device = Field("auto", description="auto takes the GPU if there is one")
 
 
-class VlmConfig(BaseModel):
+class VlmConfig(Config):
     """Kind `vlm`: a vision-language model that is asked for people, one by one (Section D, Table 4)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: str | None = Field(
         None, description="folder of a vision-language model (Qwen-VL or alike) in transformers' format"
@@ -84,10 +79,8 @@ class VlmConfig(BaseModel):
     device: Device = Field("auto", description="auto takes the GPU if there is one")
 
 
-class DetectorConfig(BaseModel):
+class DetectorConfig(Config):
     """Where boxes come from and which are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["boxes", "sliding_window", "yolo", "vlm"] = Field(
         "boxes",
@@ -154,10 +147,8 @@ class DetectorConfig(BaseModel):
         return self.model_copy(update=paths)
 
 
-class TracksConfig(BaseModel):
+class TracksConfig(Config):
     """How boxes of neighbouring frames become one object."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["iou", "bytetrack", "botsort"] = Field(
         "iou", description="match by overlap alone, or Ultralytics' trackers"
@@ -186,10 +177,8 @@ class TracksConfig(BaseModel):
         return self
 
 
-class MotionConfig(BaseModel):
+class MotionConfig(Config):
     """How the motion vectors inside a box become the object's histogram."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     pooling: Pooling = Field(
         "area",
@@ -209,10 +198,8 @@ def radius_frames(config: MotionConfig, fps: float, stride: int) -> int:
     return round(config.window_seconds / 2 * fps / stride)
 
 
-class EncodeConfig(BaseModel):
+class EncodeConfig(Config):
     """How objects are encoded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU if there is one")
     precision: Precision = Field("fp32", description="number format; fp32 equals LAVIS, bf16 and fp16 are for a GPU")
@@ -227,10 +214,8 @@ class EncodeConfig(BaseModel):
     )
 
 
-class SentenceConfig(BaseModel):
+class SentenceConfig(Config):
     """How captions are made, and how long a track's sentence is carried on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     memory: Literal["replace", "append", "off"] = Field(
         "replace",

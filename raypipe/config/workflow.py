@@ -2,16 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from raypipe.config.base import Config
 from raypipe.models.density import GmmConfig, KnnConfig
 from raypipe.ops.scores import Weighting
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Config):
     """How the reconstruction module is trained (Section 4.1)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(10, ge=1, description="rm: passes over the training objects")
     learning_rate: float = Field(
@@ -28,10 +27,8 @@ class TrainConfig(BaseModel):
     max_failures: int = Field(3, ge=0, description="rm: worker deaths that a training survives")
 
 
-class ScoreConfig(BaseModel):
+class ScoreConfig(Config):
     """Which model scores, and how object scores become frame scores."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     model: Literal["rm", "knn", "gmm"] = Field(
         "rm",
@@ -57,10 +54,8 @@ class ScoreConfig(BaseModel):
         return self.knn if self.model == "knn" else self.gmm
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(Config):
     """How scores are compared with labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     bootstrap_samples: int = Field(
         default=1000, ge=0, description="bootstrap samples of each 95 % interval; 0 for no intervals"

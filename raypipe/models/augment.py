@@ -7,8 +7,10 @@ matrix for its rows and one for its columns: two batched products, on any device
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from raypipe.config.base import Config
 
 # How often an image loses resolution, or is blurred, where that is on.
 _CHANCE = 0.5
@@ -18,10 +20,8 @@ _MAX_ASPECT = 4 / 3
 _LUMA = (0.299, 0.587, 0.114)
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(Config):
     """How training images are changed; by default not at all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     crop_area: float = Field(1.0, gt=0, le=1, description="least share of the image that a random crop keeps; 1 = off")
     flip: float = Field(0.0, ge=0, le=1, description='share of images mirrored; makes "left" and "right" wrong')

@@ -8,12 +8,13 @@ the mean and one common scale of the training features, which are kept in the mo
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from raypipe.config.base import Config
 from raypipe.errors import UserError
 
 # scikit-learn and safetensors are imported where they are used: the configs above them are read by every command.
@@ -25,12 +26,9 @@ CONFIG_FILE = "density.json"
 FORMAT = 1
 
 
-class KnnConfig(BaseModel):
+class KnnConfig(Config):
     """The mean distance to the nearest normal training features."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["knn"] = Field("knn", description="always knn")
     # Neighbouring frames of one object share most of their motion window and are nearly the same feature. With as many
     # neighbours as the default window spans frames at 20 fps, one odd object in training is not enough to be normal.
     num_neighbours: int = Field(default=16, ge=1, description="neighbours whose distance is averaged")
@@ -39,12 +37,9 @@ class KnnConfig(BaseModel):
     )
 
 
-class GmmConfig(BaseModel):
+class GmmConfig(Config):
     """The negative log-likelihood under a mixture of Gaussians fitted to normal training features."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["gmm"] = Field("gmm", description="always gmm")
     num_components: int = Field(default=5, ge=1, description="Gaussians, each with a full covariance")
 
 
@@ -171,8 +166,10 @@ class GaussianMixture:
         return self
 
 
-DensityConfig = Annotated[KnnConfig | GmmConfig, Field(discriminator="kind")]
 DensityModel = KNearestNeighbours | GaussianMixture
+
+# How the file calls them.
+_CONFIGS: dict[str, type[KnnConfig | GmmConfig]] = {"knn": KnnConfig, "gmm": GmmConfig}
 
 
 def make_density(config: KnnConfig | GmmConfig) -> DensityModel:
@@ -212,9 +209,13 @@ def _read_config(file: Path) -> tuple[KnnConfig | GmmConfig, int]:
         raise UserError(f"{file}: not a density model of format {FORMAT}, which has the keys {sorted(keys)}")
     if not isinstance(document["num_dimensions"], int):
         raise UserError(f"{file}: num_dimensions must be a whole number")
-    adapter: TypeAdapter[KnnConfig | GmmConfig] = TypeAdapter(DensityConfig)
+    values = document["config"]
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in _CONFIGS:
+        raise UserError(f"{file}: config kind: {json.dumps(kind)} must be {' or '.join(_CONFIGS)}")
     try:
-        return adapter.validate_python(document["config"]), document["num_dimensions"]
+        config = _CONFIGS[kind].model_validate({key: value for key, value in values.items() if key != "kind"})
+        return config, document["num_dimensions"]
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -231,7 +232,7 @@ def _check_arrays(arrays: dict[str, Any], config: KnnConfig | GmmConfig, num_dim
         K = config.num_components
         expected |= {"weights": (K,), "means": (K, D), "covariances": (K, D, D), "precisions_cholesky": (K, D, D)}
     if set(arrays) != set(expected):
-        raise UserError(f"{file}: a {config.kind} model has the arrays {sorted(expected)}, found {sorted(arrays)}")
+        raise UserError(f"{file}: a {_kind_of(config)} model has the arrays {sorted(expected)}, found {sorted(arrays)}")
     for name, shape in expected.items():
         array = arrays[name]
         fits = array.ndim == len(shape) and all(e in (None, n) for e, n in zip(shape, array.shape, strict=True))
@@ -253,13 +254,18 @@ def _save(directory: Path, config: KnnConfig | GmmConfig, arrays: dict[str, F64]
         raise ValueError("the model is not fitted yet")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    document = {"format": FORMAT, "config": config.model_dump(), "num_dimensions": len(arrays["mean"])}
+    values = {"kind": _kind_of(config), **config.model_dump()}
+    document = {"format": FORMAT, "config": values, "num_dimensions": len(arrays["mean"])}
     # safetensors writes memory as it lies, so views and transposes must be laid out first.
     data = save({name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()})
     for name, content in ((ARRAYS_FILE, data), (CONFIG_FILE, json.dumps(document, indent=1).encode() + b"\n")):
         temporary = directory / f".{name}.new"
         temporary.write_bytes(content)
         temporary.replace(directory / name)
+
+
+def _kind_of(config: KnnConfig | GmmConfig) -> str:
+    return "knn" if isinstance(config, KnnConfig) else "gmm"
 
 
 def _checked(features_ND: ArrayLike) -> F64:

@@ -9,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from raypipe.config.base import Config
 from raypipe.world import captions
 from raypipe.world.actions import FALL_SECONDS, FIGHT_METRES, NORMAL, Action, Actor, Phase, draw_speed, make_actor
 from raypipe.world.people import COLOURS
@@ -38,10 +39,8 @@ NEAR_LANES, FAR_LANES = (5.6, 12.0), (14.0, 23.0)
 PRETRAIN_FAR_LANES = (14.0, 32.0)
 
 
-class WorldConfig(BaseModel):
+class WorldConfig(Config):
     """How a world is drawn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     seed: int = Field(0, ge=0)
     width: int = Field(320, ge=64, multiple_of=2)

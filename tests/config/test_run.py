@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel
 
 from raypipe.ablation.plan import Ablation
-from raypipe.config.file import absolute, digest
+from raypipe.config.file import absolute, digest, validate
 from raypipe.config.run import RunConfig, load_config, parse_config
 from raypipe.errors import UserError
 from raypipe.ops.sizing import Resources
@@ -47,6 +47,18 @@ def test_defaults_are_the_papers():
         ),
         ("outptu=/x", "unknown key 'outptu'; did you mean 'output'? allowed here: dataset, decode, "),
         ("zzz=1", "unknown key 'zzz'; allowed here: dataset, "),
+        # Beside its section.
+        ("epochs=3", "unknown key 'epochs'; did you mean 'train.epochs'? allowed here: dataset, "),
+        ("features.min_max=true", "unknown key 'features.min_max'; did you mean 'score.min_max'? allowed here: keep, "),
+        (
+            "detector.yolo.image_sise=3",
+            "unknown key 'detector.yolo.image_sise'; did you mean 'detector.yolo.image_size'?",
+        ),
+        # Keys of version 0.1 that had one value.
+        ("score.gmm.kind=gmm", "score.gmm.kind is gone since version 0.2: remove it; score.model alone says which "),
+        ("score.knn.kind=knn", "score.knn.kind is gone since version 0.2: remove it; "),
+        # Two sections have such a key, so neither is meant.
+        ("motion.kind=iou", "unknown key 'motion.kind'; allowed here: pooling, window_seconds"),
         # Wrong types.
         ("seed=abc", 'seed: "abc" must be a whole number'),
         ("seed=1.5", "seed: 1.5 must be a whole number"),
@@ -90,6 +102,58 @@ def test_a_mistake_is_one_line_that_names_file_key_and_what_is_allowed(tmp_path,
         load_config(path, [override])
     assert str(caught.value).startswith(f"{path}: {message}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (BASE | {"outptu": "/x"}, "unknown key 'outptu'; did you mean 'output'? allowed here: dataset, "),
+        (BASE | {"dataset": {"rot": "/x", "root": "/y"}}, "unknown key 'dataset.rot'; did you mean 'dataset.root'?"),
+        (
+            BASE | {"score": {"knn": {"num_neighbors": 3}}},
+            "unknown key 'score.knn.num_neighbors'; did you mean 'score.",
+        ),
+        (BASE | {"stride": 2}, "unknown key 'stride'; did you mean 'decode.stride'?"),
+        (BASE | {3: 4}, "unknown key '3'; allowed here: dataset, "),
+        (BASE | {"output": Path("/x")}, 'output: "/x" must be text'),
+        (BASE | {"dataset": "/x"}, 'dataset: "/x" must be keys with values; allowed here: abnormal_training, '),
+        ([1], "the config: [1] must be keys with values; allowed here: dataset, "),
+    ],
+)
+def test_a_mistake_in_a_dict_is_told_in_the_same_words(document, message):
+    with pytest.raises(UserError) as caught:
+        parse_config(document, "config")
+    assert str(caught.value).startswith(f"config: {message}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("load", "recipe", "override", "message"),
+    [
+        # A section that may be left out, and one in a list.
+        (
+            load_itam_config,
+            "world/itam.yaml",
+            "model.vit.depht=3",
+            r"'model\.vit\.depht'; did you mean 'model\.vit\.depth'",
+        ),
+        (load_itam_config, "world/itam.yaml", "model.vit.zzz=3", r"'model\.vit\.zzz'; allowed here: depth, heads, "),
+        (load_smm_config, "train_smm.yaml", "model.oder=3", r"'model\.oder'; did you mean 'model\.order'"),
+    ],
+)
+def test_unknown_keys_of_other_configs(load, recipe, override, message):
+    with pytest.raises(UserError, match=f"unknown key {message}"):
+        load(JOBS / recipe, [override])
+
+
+def test_an_unknown_key_in_a_list_names_its_place():
+    document = {"base": {}, "variations": [{"name": "a"}, {"name": "b", "titel": "B"}]}
+    with pytest.raises(UserError) as caught:
+        validate(Ablation, document, "a.yaml")
+    expected = (
+        "unknown key 'variations.1.titel'; did you mean 'variations.1.title'? allowed here: name, needs, published, "
+    )
+    assert str(caught.value) == f"a.yaml: {expected}set, title"
 
 
 def test_every_mistake_has_its_line(tmp_path):

@@ -77,6 +77,20 @@ def test_a_loaded_model_gives_bit_equal_scores(config, tmp_path):
     assert sorted(file.name for file in (tmp_path / "new" / "model").iterdir()) == [CONFIG_FILE, ARRAYS_FILE]
 
 
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        (KnnConfig(num_neighbours=3), {"kind": "knn", "num_neighbours": 3, "max_references": 50_000}),
+        (GmmConfig(), {"kind": "gmm", "num_components": 5}),
+    ],
+)
+def test_the_file_says_which_model_it_is(config, values, tmp_path):
+    make_density(config).fit(features()).save(tmp_path)
+    document = json.loads((tmp_path / CONFIG_FILE).read_text())
+    assert list(document["config"].items()) == list(values.items())
+    assert (document["format"], document["num_dimensions"]) == (1, 8)
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_high_dimensions_survive_loading_too(config, tmp_path):
     data = features(100, 64)
@@ -162,7 +176,7 @@ def test_bad_scored_features_are_refused(config, tmp_path):
         (KnnConfig, {"max_references": 0}),
         (KnnConfig, {"k": 1}),
         (GmmConfig, {"num_components": 0}),
-        (GmmConfig, {"kind": "knn"}),
+        (GmmConfig, {"num_neighbours": 1}),
     ],
 )
 def test_configs_refuse(make, values):
@@ -181,7 +195,10 @@ def test_configs_refuse(make, values):
         ({"num_dimensions": "8"}, "whole number"),
         ({"num_dimensions": 9}, r"'mean' is float64 \(8,\), expected float64 \(9,\)"),
         ({"config": {"kind": "gmm"}}, "a gmm model has the arrays"),
-        ({"config": {"kind": "tree"}}, "config"),
+        ({"config": {"kind": "tree"}}, 'config kind: "tree" must be knn or gmm'),
+        ({"config": {"num_neighbours": 3}}, "config kind: null must be knn or gmm"),
+        ({"config": []}, "config kind: null must be knn or gmm"),
+        ({"config": {"kind": ["knn"]}}, "config kind"),
         ({"config": {"kind": "knn", "num_neighbours": 0}}, "num_neighbours"),
         ({"config": {"kind": "knn", "num_neighbours": 500}}, "fewer references than the 500"),
     ],
