@@ -130,9 +130,13 @@ PLANNED: dict[str, type | ArrayField] = {
     # Presentation timestamps in ticks of the stream; all -1 where frames are counted instead (see video.probe).
     "frame_pts": ArrayField("int64", "T"),
     "time_seconds": ArrayField("float64", "T"),
-    # Where to seek: dts and pts of the last keyframe shown at or before the first frame.
+    # Where to seek: dts and pts of the last keyframe shown at or before the first frame. Where frames are numbered
+    # (see video.index), the number of a packet and of its first frame.
     "seek_dts": int,
     "seek_pts": int,
+    "is_numbered": bool,
+    # Index of the video stream in its file, -1 for the one that `video.container.pick_stream` chooses.
+    "stream": int,
 }
 # The same on its way from the driver, which plans hundreds of thousands: timestamps as `ops.ticks.unpack` takes them.
 # `video_pts` is the video's first timestamp; frames are counted where `tick_seconds` is 0.
@@ -182,7 +186,7 @@ def check_row(row: Mapping[str, Any], fields: Mapping[str, type | ArrayField], w
         value = row[name]
         if isinstance(field, ArrayField):
             _check_array(name, value, field, sizes, where)
-        elif not isinstance(value, field) or isinstance(value, bool):
+        elif not isinstance(value, field) or isinstance(value, bool) != (field is bool):
             raise SchemaError(f"{where}: {name!r} is {type(value).__name__}, expected {field.__name__}")
 
 

@@ -93,6 +93,8 @@ def _read_luma(uri: str, num_frames: int, width: int, height: int) -> NDArray[np
         frame_pts=index.pts[indices],
         seek_dts=seek_dts,
         seek_pts=seek_pts,
+        is_numbered=index.is_numbered,
+        stream=index.stream,
         size=(width, height),
     )
     return to_luma(frames)

@@ -59,12 +59,14 @@ class Catalogue:
 
 def catalogue_of(entries: Iterable[Entry], listing: Listing) -> Catalogue:
     """Return the catalogue of a listing whose videos were probed."""
+    entries = tuple(entries)
+    found = [f"{e.video.video_id}: {e.index.note}" for e in entries if e.index is not None and e.index.note]
     return Catalogue(
-        tuple(entries),
+        entries,
         listing.labels,
         listing.num_ignored,
         label_frames=listing.label_frames,
-        notes=listing.notes,
+        notes=(*listing.notes, *found),
         label_source=listing.label_source,
     )
 

@@ -61,6 +61,8 @@ class PlannedSegment:
             "stride": self.stride,
             "seek_dts": self.seek_dts,
             "seek_pts": self.seek_pts,
+            "is_numbered": index.is_numbered,
+            "stream": -1 if index.stream is None else index.stream,
             "first_frame": self.first_frame,
             "num_sampled": self.num_sampled,
             "first_pts": self.first_pts,

@@ -43,6 +43,8 @@ class DecodeFrames:
             frame_pts=row["frame_pts"],
             seek_dts=row["seek_dts"],
             seek_pts=row["seek_pts"],
+            is_numbered=row["is_numbered"],
+            stream=None if row["stream"] < 0 else row["stream"],
             size=decoded_size(row["width"], row["height"], self._config.max_side),
         )
         decoded = row | {"frames": frames}

@@ -31,11 +31,11 @@ def local_path(uri: str) -> Path | None:
 
 
 @contextmanager
-def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
+def open_video(uri: str, stream_index: int | None = None) -> Iterator[tuple[Any, Any]]:
     """Yield (container, video stream) of `uri`; both are closed on leaving.
 
-    The other streams are not read. Raises CorruptVideoError, naming the file and what was found, where there is
-    no video to read.
+    The stream is the one of that index, by default the one that `pick_stream` chooses. The other streams are not
+    read. Raises CorruptVideoError, naming the file and what was found, where there is no video to read.
     """
     with ExitStack() as stack, _reading_errors(uri):
         path = local_path(uri)
@@ -56,7 +56,7 @@ def open_video(uri: str) -> Iterator[tuple[Any, Any]]:
             raise CorruptVideoError(f"{uri}: {_describe_non_video(uri)}") from error
         if container.format.name in _PLAYLISTS:
             raise CorruptVideoError(f"{uri}: a playlist of other files ({container.format.name}), not a video")
-        stream = _pick_stream(container, uri)
+        stream = pick_stream(container, uri) if stream_index is None else _stream_at(container, uri, stream_index)
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -110,15 +110,54 @@ def _open_remote(uri: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def _pick_stream(container: Any, uri: str) -> Any:
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+def pick_stream(container: Any, uri: str) -> Any:
+    """Return the video stream to read: marked as default, then the largest picture, then the most frames.
+
+    A cover picture is none, whether it is marked as such or is a track of a single picture beside others of more.
+    """
+    streams = _moving_pictures(container)
     if not streams:
         found = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise CorruptVideoError(f"{uri}: no video stream, the file holds {found} only")
-    stream = streams[0]
-    if stream.codec_context is None:
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
         raise CorruptVideoError(f"{uri}: FFmpeg has no decoder for the video stream's codec")
-    return stream
+    return max(readable, key=_preference)
+
+
+def describe_choice(container: Any, stream: Any) -> str | None:
+    """Return which video stream was taken where a file has several; None where there was no choice."""
+    others = [s for s in _moving_pictures(container, with_stills=True) if s.index != stream.index]
+    if not others:
+        return None
+    listed = ", ".join(_describe_stream(other) for other in others)
+    return f"{len(others) + 1} video streams: {_describe_stream(stream)} is used, not {listed}"
+
+
+def _moving_pictures(container: Any, *, with_stills: bool = False) -> list[Any]:
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    moving = [stream for stream in streams if stream.frames != 1]
+    return moving if moving and not with_stills else streams
+
+
+def _preference(stream: Any) -> tuple[bool, int, int, int]:
+    codec = stream.codec_context
+    is_default = bool(stream.disposition & Disposition.default)
+    return is_default, codec.width * codec.height, stream.frames, -stream.index
+
+
+def _describe_stream(stream: Any) -> str:
+    codec = stream.codec_context
+    if codec is None:
+        return f"{stream.index} (no decoder for it)"
+    return f"{stream.index} ({codec.name} {codec.width}x{codec.height})"
+
+
+def _stream_at(container: Any, uri: str, index: int) -> Any:
+    streams = [s for s in container.streams.video if s.index == index and s.codec_context is not None]
+    if not streams:
+        raise CorruptVideoError(f"{uri}: the video stream {index} that was probed is not there any more")
+    return streams[0]
 
 
 def _describe_non_video(uri: str) -> str:

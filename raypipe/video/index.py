@@ -49,9 +49,12 @@ class VideoIndex:
 
     `width` and `height` are in pixels as displayed, after `rotation` (0, 90, 180 or 270 degrees, counter-clockwise)
     is applied; `fps` is the average. `pts` (num_frames,) are the presentation timestamps in ticks of `time_base`
-    seconds, ascending, all -1 where the file has none that can be used and frames are counted from its start.
-    `keyframe_dts` and `keyframe_pts` (K,) are where decoding can begin. `damage` says what is wrong with the file,
-    None if nothing was found. Arrays are unpacked anew each time they are read.
+    seconds, ascending, all -1 where the file has none that can be used. `keyframe_dts` and `keyframe_pts` (K,) are
+    where decoding can begin, times of keyframes. Where `is_numbered`, frames are not found by their timestamps but
+    by counting what the decoder gives out, and these are numbers: of a packet of the file, and of the first frame
+    that comes out when decoding begins there. `stream` is the stream's index in the file, None if an earlier version
+    did not keep it. `damage` says what is wrong with the file and `note` what a reader should know of it, each None
+    if nothing was found. Arrays are unpacked anew each time they are read.
     """
 
     width: int
@@ -64,6 +67,14 @@ class VideoIndex:
     keyframe_dts: _Packed = _Packed()
     keyframe_pts: _Packed = _Packed()
     damage: str | None = None
+    is_numbered: bool = False
+    stream: int | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Let frames without timestamps be numbered, as those of earlier versions' records are."""
+        if self.is_counted:
+            object.__setattr__(self, "is_numbered", True)
 
     @property
     def num_frames(self) -> int:
@@ -72,7 +83,7 @@ class VideoIndex:
 
     @property
     def is_counted(self) -> bool:
-        """True where frames are counted from the start of the file for want of timestamps."""
+        """True where frames have no timestamps that can be used."""
         ticks = self.ticks()
         return ticks.first == COUNTED_PTS and not ticks.steps.any()
 
@@ -101,6 +112,9 @@ class VideoIndex:
             "time_base": [self.time_base.numerator, self.time_base.denominator],
             **{name: _to_record(self.__dict__[name]) for name in _ARRAYS},
             "damage": self.damage,
+            "is_numbered": self.is_numbered,
+            "stream": self.stream,
+            "note": self.note,
         }
 
     @classmethod
@@ -112,7 +126,7 @@ class VideoIndex:
 
 
 def seek_point(index: VideoIndex, first_frame: int) -> tuple[int, int]:
-    """Return (dts, pts) of the last keyframe shown at or before `first_frame`, both FILE_START for "do not seek"."""
+    """Return where to begin decoding for `first_frame`; see `seek_points`."""
     dts, pts = seek_points(index, np.array([first_frame]))
     return int(dts[0]), int(pts[0])
 
@@ -121,14 +135,17 @@ def seek_points(index: VideoIndex, first_frames_K: I64) -> tuple[I64, I64]:
     """Return dts and pts (K,) of the last keyframes shown at or before frames, both FILE_START for "do not seek".
 
     The keyframe's pts decides, not its dts: with B-frames a keyframe is stored before frames that are shown
-    before it, and these cannot be decoded from it.
+    before it, and these cannot be decoded from it. Where frames are numbered, a packet's number stands for the dts,
+    and the number of the first frame that comes out from there for the pts.
     """
     starts = np.full(len(first_frames_K), FILE_START)
-    if index.is_counted or len(index.keyframe_pts) == 0:
-        return starts, starts
     keyframe_pts = index.keyframe_pts
-    position = np.searchsorted(keyframe_pts, index.ticks().at(first_frames_K), side="right") - 1
-    is_seek = position > 0
+    if not len(keyframe_pts):
+        return starts, starts
+    wanted = first_frames_K if index.is_numbered else index.ticks().at(first_frames_K)
+    position = np.searchsorted(keyframe_pts, wanted, side="right") - 1
+    # Decoding from the first keyframe is decoding from the start, unless packets before it are to be left out.
+    is_seek = position >= 0 if index.is_numbered else position > 0
     return (
         np.where(is_seek, index.keyframe_dts[position], starts),
         np.where(is_seek, keyframe_pts[position], starts),

@@ -1,9 +1,10 @@
-"""Reading a video's index by demuxing: frame timestamps and keyframes, without decoding the video.
+"""Finding out a video's frames: by demuxing where its packets are its frames, by decoding it where they are not.
 
-Only the first frame is decoded: the rotation and, for some containers, the size are known from a frame alone.
+Of a file that is demuxed only the first frame is decoded: the rotation and, for some containers, the size are known
+from a frame alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -13,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
-from raypipe.video.container import describe, open_video, read_packets
+from raypipe.video.container import describe, describe_choice, open_video, read_packets
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
+from raypipe.video.orientation import quarter_turns
+from raypipe.video.packets import Doubt, checker
+from raypipe.video.sequence import Sequence, decode_sequence
 
 __all__ = ["COUNTED_PTS", "FILE_START", "VideoIndex", "probe_video", "seek_point"]
 
@@ -24,6 +28,8 @@ DEFAULT_FPS = 25.0
 _MAX_REORDER = 32
 # Damaged headers claim any size; memory for such frames must not even be asked for.
 _MAX_SIDE = 16384
+# Containers that store a time and a keyframe's flag for each frame, and whose seeking was seen to keep to them.
+_TRUSTED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "mpegts", "avi"})
 # Packets to try for the first frame.
 _MAX_FIRST_PACKETS = 64
 
@@ -31,85 +37,158 @@ _MAX_FIRST_PACKETS = 64
 def probe_video(uri: str) -> VideoIndex:
     """Return the index of the video at `uri` (a local path or any fsspec URI).
 
-    Raises CorruptVideoError, naming the file and what was found, where there is no frame to be had.
+    Packets stand for frames where container and codec can be trusted in that. Otherwise, and where anything about the
+    packets is odd, the file is decoded as a whole. Raises CorruptVideoError, naming the file and what was found, where
+    there is no frame to be had.
     """
     with open_video(uri) as (container, stream):
+        note = describe_choice(container, stream)
         scan = _scan(container, stream)
-        if not scan.pts:
-            raise CorruptVideoError(f"{uri}: the video stream {scan.damage[0] if scan.damage else 'has no frames'}")
-        damage = list(scan.damage)
-        if 0 < scan.num_packets < stream.frames:
-            damage.append(f"the container declares {stream.frames} frames but {len(scan.pts)} are present")
-        codec = stream.codec_context
-        rotation = _quarter_turns(scan.first_frame)
-        width, height = (scan.first_frame or codec).width, (scan.first_frame or codec).height
-        if not width or not height:
-            raise CorruptVideoError(f"{uri}: the frame size is unknown, and no frame could be decoded")
-        if max(width, height) > _MAX_SIDE:
-            raise CorruptVideoError(f"{uri}: the file claims frames of {width}x{height} pixels")
-        if rotation in (90, 270):
-            width, height = height, width
-        # AVI stores no presentation times: with B-frames FFmpeg derives them, and gets them wrong for H.264.
-        is_guessed = container.format.name == "avi" and codec.reorder_depth > 0
-        pts, reason = _presentation_times(scan.pts, is_guessed)
-        if reason:
-            damage.append(reason)
-        is_counted = bool((pts == COUNTED_PTS).all())
-        keys = np.array([] if is_counted else sorted(scan.keyframes), np.int64).reshape(-1, 2)
-        if len(keys) and pts[0] < keys[0, 0]:
-            # The file begins inside a group of pictures, or with leading pictures of one that it does not hold.
-            num_orphans = int(np.searchsorted(pts, keys[0, 0]))
-            pts = pts[num_orphans:]
-            damage.append(f"{num_orphans} frames before the first keyframe cannot be decoded")
-            if not len(pts):
-                raise CorruptVideoError(f"{uri}: no whole frame; {'; '.join(damage)}")
-        if not is_counted:
-            damage += _missing_end(stream, int(pts[-1]))
-        fps = _frames_per_second(pts, stream)
-        if fps is None:
-            fps = DEFAULT_FPS
-            damage.append(f"no frame rate is known, {DEFAULT_FPS:g} is assumed")
-        return VideoIndex(
-            width=width,
-            height=height,
-            rotation=rotation,
-            fps=fps,
-            codec=codec.name,
-            time_base=Fraction(stream.time_base),
-            pts=pts,
-            keyframe_pts=keys[:, 0],
-            keyframe_dts=keys[:, 1],
-            damage="; ".join(damage) or None,
+        if scan.doubt is None:
+            return _timed_index(uri, stream, scan, note)
+        sequence = decode_sequence(uri, stream.index)
+        return _numbered_index(uri, container, stream, sequence, note)
+
+
+def _timed_index(uri: str, stream: Any, scan: "_Scan", note: str | None) -> VideoIndex:
+    """Return the index of a file whose frames are found by the timestamps of its packets."""
+    damage = list(scan.damage)
+    if 0 < scan.num_packets < stream.frames:
+        damage.append(f"the container declares {stream.frames} frames but {len(scan.pts)} are present")
+    pts = np.sort(np.array(scan.pts, np.int64))
+    damage += _missing_end(stream, int(pts[-1]))
+    keys = np.array(sorted(scan.keyframes), np.int64).reshape(-1, 2)
+    return _index(uri, stream, scan.first_frame, pts, keys, damage, note, is_numbered=False)
+
+
+def _numbered_index(uri: str, container: Any, stream: Any, sequence: Sequence, note: str | None) -> VideoIndex:
+    """Return the index of a file that was decoded as a whole; its frames are found by counting."""
+    damage, notes = [], [note] if note else []
+    reading = sequence.reading
+    if reading.error:
+        damage.append(f"cannot be read past frame {len(sequence.pts)}: {reading.error}")
+    if reading.num_cut:
+        damage.append(f"the file is cut off inside frame {len(sequence.pts)}")
+    if not sequence.pts:
+        found = damage or [sequence.first_error] if sequence.first_error else damage or ["has no frames"]
+        raise CorruptVideoError(f"{uri}: the video stream {found[0]}")
+    num_left_out, starts = _leading(sequence)
+    if num_left_out:
+        damage.append(f"{num_left_out} frames before the first keyframe cannot be decoded")
+    known = sequence.pts[num_left_out:]
+    if not known:
+        raise CorruptVideoError(f"{uri}: no whole frame; {'; '.join(damage)}")
+    if 0 < sequence.num_packets < stream.frames:
+        damage.append(f"the container declares {stream.frames} frames but {len(known)} are present")
+    if len(sequence.pts) != sequence.num_packets:
+        notes.append(
+            f"{len(sequence.pts)} frames in {sequence.num_packets} packets, counted as they come out of the decoder"
         )
+    # AVI stores no presentation times: with B-frames FFmpeg derives them, and gets them wrong for H.264.
+    is_guessed = container.format.name == "avi" and stream.codec_context.reorder_depth > 0
+    pts, reason = _presentation_times(known, is_guessed)
+    if reason:
+        notes.append(reason)
+    keys = np.array(starts, np.int64).reshape(-1, 2)
+    return _index(uri, stream, sequence.first_frame, pts, keys, damage, "; ".join(notes) or None, is_numbered=True)
+
+
+def _leading(sequence: Sequence) -> tuple[int, list[tuple[int, int]]]:
+    """Return how many frames at the start are broken and can be left out, and the safe starts, counted without them."""
+    count = sequence.num_leading_corrupt
+    starts = [(packet, number - count) for packet, number in sequence.starts if number >= count]
+    # Without a safe start right behind them they cannot be left out.
+    return (count, starts) if count and starts and starts[0][1] == 0 else (0, sequence.starts)
+
+
+def _index(
+    uri: str,
+    stream: Any,
+    first_frame: Any,
+    pts: NDArray[np.int64],
+    keys: NDArray[np.int64],
+    damage: list[str],
+    note: str | None,
+    *,
+    is_numbered: bool,
+) -> VideoIndex:
+    codec = stream.codec_context
+    rotation = 0 if first_frame is None else quarter_turns(first_frame)
+    width, height = (first_frame or codec).width, (first_frame or codec).height
+    if not width or not height:
+        raise CorruptVideoError(f"{uri}: the frame size is unknown, and no frame could be decoded")
+    if max(width, height) > _MAX_SIDE:
+        raise CorruptVideoError(f"{uri}: the file claims frames of {width}x{height} pixels")
+    if rotation in (90, 270):
+        width, height = height, width
+    fps = _frames_per_second(pts, stream)
+    if fps is None:
+        fps = DEFAULT_FPS
+        damage.append(f"no frame rate is known, {DEFAULT_FPS:g} is assumed")
+    return VideoIndex(
+        width=width,
+        height=height,
+        rotation=rotation,
+        fps=fps,
+        codec=codec.name,
+        time_base=Fraction(stream.time_base),
+        pts=pts,
+        keyframe_pts=keys[:, 1 if is_numbered else 0],
+        keyframe_dts=keys[:, 0 if is_numbered else 1],
+        damage="; ".join(damage) or None,
+        is_numbered=is_numbered,
+        stream=stream.index,
+        note=note,
+    )
 
 
 @dataclass
 class _Scan:
-    """What one pass over the packets found: frames' timestamps in file order, keyframes as (pts, dts)."""
+    """What one pass over the packets found: timestamps in file order, keyframes as (pts, dts), and why to doubt it."""
 
-    pts: list[int | None] = field(default_factory=list)
+    pts: list[int] = field(default_factory=list)
     keyframes: list[tuple[int, int]] = field(default_factory=list)
     num_packets: int = 0
     damage: list[str] = field(default_factory=list)
     first_frame: Any = None
+    doubt: str | None = None
 
 
 def _scan(container: Any, stream: Any) -> _Scan:
     scan = _Scan()
     codec = stream.codec_context
     codec.thread_count = 1
-    num_cut = 0
+    try:
+        check = checker(codec) if container.format.name in _TRUSTED_FORMATS else None
+        if check is None:
+            raise Doubt("container and codec do not tell")
+        is_later = _read_packets(container, stream, check, scan)
+        _check_order(scan, codec, is_later, container.format.name)
+    except (Doubt, IndexError) as doubt:
+        scan.doubt = str(doubt) or "packets that are too short"
+    return scan
+
+
+def _read_packets(container: Any, stream: Any, check: Callable[[Any, bool], int], scan: _Scan) -> bool:
+    """Fill `scan`; return whether any frame is shown at another time than it is decoded. Raises Doubt."""
+    codec = stream.codec_context
+    num_cut, is_later = 0, False
     try:
         for packet in read_packets(container, stream):
             if scan.first_frame is None and scan.num_packets < _MAX_FIRST_PACKETS:
                 scan.first_frame = _first_frame(codec, packet)
             scan.num_packets += 1
-            if packet.is_keyframe and packet.pts is not None:
-                scan.keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-            if packet.is_discard or _is_never_shown(packet, codec):
+            pts, dts, is_key = packet.pts, packet.dts, packet.is_keyframe
+            if pts is None:
+                raise Doubt("frames without timestamps")
+            is_shown = check(packet, is_key)
+            if is_key:
+                scan.keyframes.append((pts, pts if dts is None else dts))
+            if packet.is_discard or not is_shown:
                 continue
+            is_later = is_later or pts != dts
             num_cut = num_cut + 1 if packet.is_corrupt else 0
-            scan.pts.append(packet.pts)
+            scan.pts.append(pts)
     except av.FFmpegError as error:
         scan.damage.append(f"cannot be read past frame {len(scan.pts)}: {describe(error)}")
     # A packet cut off by the end of the file yields no whole frame; one damaged in the middle stays, so that
@@ -119,19 +198,25 @@ def _scan(container: Any, stream: Any) -> _Scan:
         scan.damage.append(f"the file is cut off inside frame {len(scan.pts)}")
     if scan.first_frame is None:
         scan.first_frame = _first_frame(codec, None)
-    return scan
+    return is_later
 
 
-def _is_never_shown(packet: Any, codec: Any) -> bool:
-    """Tell whether a packet holds no picture of its own, by its first bytes."""
-    if codec.name == "vp8":
-        # An alternate reference: the show_frame bit is off.
-        return not bytes(packet)[0] & 0x10
-    if codec.name == "mpeg4" and codec.reorder_depth == 0:
-        # A VOP that is not coded ("the same again"): a coded one of more than 13 macroblocks is longer than 8 bytes.
-        # With B-frames it may stand for one that was packed with the frame before, and counts.
-        return bool(packet.size <= 8 and bytes(packet)[:4] == b"\0\0\1\xb6" and codec.width * codec.height > 64 * 64)
-    return False
+def _check_order(scan: _Scan, codec: Any, is_later: bool, format_name: str) -> None:
+    """Raise Doubt unless the timestamps can be those of the frames in the order of showing."""
+    if not scan.pts or not scan.keyframes or scan.first_frame is None:
+        raise Doubt("no frames")
+    stored = np.array(scan.pts, np.int64)
+    order = np.argsort(stored, kind="stable")
+    steps = np.diff(stored[order])
+    if np.abs(order - np.arange(len(order))).max() > _MAX_REORDER or not steps.all():
+        raise Doubt("timestamps that jump back or repeat")
+    if stored.min() < min(scan.keyframes)[0] or stored[0] > scan.keyframes[0][0]:
+        raise Doubt("frames before the first keyframe")
+    if codec.reorder_depth > 0 and not is_later and len(stored) > 2:
+        raise Doubt("no times of showing")
+    # AVI counts chunks. After seeking it counts others than in reading on, where any of them is empty or delayed.
+    if format_name == "avi" and (is_later or codec.reorder_depth > 0 or (steps != steps[:1]).any()):
+        raise Doubt("timestamps that are counted")
 
 
 def _first_frame(codec: Any, packet: Any) -> Any:
@@ -143,27 +228,19 @@ def _first_frame(codec: Any, packet: Any) -> Any:
     return frames[0] if frames else None
 
 
-def _quarter_turns(frame: Any) -> int:
-    """Return a decoded frame's rotation, counter-clockwise in degrees, as one of 0, 90, 180, 270."""
-    return 0 if frame is None else round(frame.rotation / 90) * 90 % 360
-
-
-def _presentation_times(packet_pts: Iterable[int | None], is_guessed: bool) -> tuple[NDArray[np.int64], str | None]:
-    """Return timestamps in presentation order, all COUNTED_PTS where they cannot be used, and the damage if any."""
-    known = [pts for pts in packet_pts if pts is not None]
-    total = len(list(packet_pts))
-    counted = np.full(total, COUNTED_PTS, np.int64)
-    if is_guessed or not known:
+def _presentation_times(known: Iterable[int | None], is_guessed: bool) -> tuple[NDArray[np.int64], str | None]:
+    """Return the frames' timestamps, all COUNTED_PTS where they cannot be used, and what is wrong with them if any."""
+    stamps = list(known)
+    counted = np.full(len(stamps), COUNTED_PTS, np.int64)
+    present = [pts for pts in stamps if pts is not None]
+    if is_guessed or not present:
         return counted, None
-    if len(known) < total:
-        return counted, f"{total - len(known)} of {total} frames have no timestamp, so frames are counted"
-    stored = np.array(known, np.int64)
-    order = np.argsort(stored, kind="stable")
-    if np.abs(order - np.arange(total)).max() > _MAX_REORDER:
-        return counted, "timestamps jump back, so frames are counted"
-    shown = stored[order]
-    if not np.diff(shown).all():
-        return counted, "timestamps repeat, so frames are counted"
+    missing = len(stamps) - len(present)
+    if missing:
+        return counted, f"{missing} of {len(stamps)} frames have no timestamp, so times follow from the frame rate"
+    shown = np.array(present, np.int64)
+    if (np.diff(shown) <= 0).any():
+        return counted, "timestamps jump back or repeat, so times follow from the frame rate"
     return shown, None
 
 

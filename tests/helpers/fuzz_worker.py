@@ -26,6 +26,8 @@ def look_at(path):
             frame_pts=index.pts[indices],
             seek_dts=seek_dts,
             seek_pts=seek_pts,
+            is_numbered=index.is_numbered,
+            stream=index.stream,
             size=decoded_size(index.width, index.height, MAX_SIDE),
         )
     except DataError as error:

@@ -42,6 +42,8 @@ def planned_rows(uri, index, *, stride=1, segment_bytes=None, warmup_frames=0):
                 "time_seconds": index.time_seconds[segment.frame_indices],
                 "seek_dts": seek_dts,
                 "seek_pts": seek_pts,
+                "is_numbered": index.is_numbered,
+                "stream": index.stream if index.stream is not None else -1,
             }
         )
     return rows

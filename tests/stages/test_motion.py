@@ -32,6 +32,8 @@ def decoded_row(frames, *, width, height, stride=1, fps=10.0):
         "time_seconds": np.arange(num_frames) * stride / fps,
         "seek_dts": 0,
         "seek_pts": 0,
+        "is_numbered": False,
+        "stream": 0,
         "frames": frames,
     }
 
