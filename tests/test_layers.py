@@ -28,7 +28,7 @@ FLOORS = [
     {"extraction"},
     {"anomaly_model", "evaluation"},
     {"export", "report", "workflow"},
-    {"ablation", "demo", "pretraining"},
+    {"ablation", "api", "demo", "pretraining"},
     {"cli"},
     {"__main__"},
 ]
@@ -208,7 +208,7 @@ def loaded_after(code):
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import raypipe", HEAVY),
+        ("import raypipe; dir(raypipe); raypipe.UserError", HEAVY),
         ("from raypipe.cli.main import build_parser; build_parser()", HEAVY),
         ("import raypipe.config.run", ("torch", "ray", "mlflow", "sklearn", "matplotlib")),
         (

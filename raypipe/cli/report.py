@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raypipe.cli.run_argument import config_of_run
+from raypipe.api.config import config_of_run
 from raypipe.errors import UserError
 from raypipe.report.write import finding_lines, write_report
 

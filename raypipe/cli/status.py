@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from raypipe.cli.run_argument import config_of_run
+from raypipe.api.config import config_of_run
 from raypipe.errors import UserError
 
 

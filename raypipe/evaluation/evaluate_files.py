@@ -47,22 +47,47 @@ def evaluate_labelled(
     is listed; without `is_partial` every labelled video must have some. Raises UserError on files that are missing,
     malformed, or do not fit one another; nothing is ever unpickled.
     """
-    given = _read_scores(scores)
-    label_N, names, num_frames = read_labels(labels)
-    parts = dict(zip(names, np.split(label_N, np.cumsum(num_frames)[:-1]), strict=True)) if names else {}
+    given = read_score_file(scores)
+    known = labels_by_video(*read_labels(labels))
+    named = (str(scores), str(labels))
+    return evaluate_given(given, known, config, seed=seed, fps=fps, is_partial=is_partial, named=named)
+
+
+def evaluate_given(
+    given: ScoreTable | NDArray[np.float64],
+    labels: Mapping[str, NDArray[np.bool_]],
+    config: EvaluateConfig,
+    *,
+    seed: int,
+    fps: float | None,
+    is_partial: bool,
+    named: tuple[str, str],
+) -> FileEvaluation:
+    """Return the figures of scores against the labels of videos, as `evaluate_labelled` does of files.
+
+    `named` is what the scores and the labels are called in messages.
+    """
+    num_labels = sum(map(len, labels.values()))
     if isinstance(given, ScoreTable):
         table = given
-    elif len(given) == len(label_N):
-        table = _cut(given, dict(zip(names, num_frames.tolist(), strict=True)))
+    elif len(given) == num_labels:
+        table = _cut(given, {name: len(label) for name, label in labels.items()})
     else:
-        raise UserError(f"{scores} has {len(given)} scores, but {labels} has {len(label_N)} labels")
-    missing = _require_videos(scores, table, names, str(labels), is_partial=is_partial)
+        raise UserError(f"{named[0]} has {len(given)} scores, but {named[1]} has {num_labels} labels")
+    missing = _require_videos(named[0], table, list(labels), named[1], is_partial=is_partial)
     videos = [
-        VideoScores(name, table.scores[name], parts[name], fps=table.fps.get(name, fps))
-        for name in names
+        VideoScores(name, table.scores[name], label, fps=table.fps.get(name, fps))
+        for name, label in labels.items()
         if name in table.scores
     ]
     return FileEvaluation(evaluate_videos(videos, config, seed=seed), missing)
+
+
+def labels_by_video(
+    label_N: NDArray[np.bool_], names: Sequence[str], num_frames: NDArray[np.int64]
+) -> dict[str, NDArray[np.bool_]]:
+    """Return labels that follow one another, by the names of their videos."""
+    return dict(zip(names, np.split(label_N, np.cumsum(num_frames)[:-1]), strict=True)) if names else {}
 
 
 def evaluate_dataset(
@@ -82,7 +107,7 @@ def evaluate_dataset(
     videos are compared with the lengths where these are given or the labels know them. Scores of other splits are
     left out. Raises UserError as `evaluate_labelled` does, and where lengths do not add up to the scores.
     """
-    given = _read_scores(scores)
+    given = read_score_file(scores)
     listing = read_dataset(dataset.name, dataset.root, abnormal_training=dataset.abnormal_training)
     if listing.labels is None:
         raise UserError(f"{dataset.root} has no labels: nothing to compare the scores with")
@@ -134,7 +159,7 @@ def _labelled(
     return VideoScores(name, score, label, num_cut, fps, video.class_name, video.scene)
 
 
-def _read_scores(path: Path) -> ScoreTable | NDArray[np.float64]:
+def read_score_file(path: Path) -> ScoreTable | NDArray[np.float64]:
     """Return scores that name their videos, or one array of all."""
     if path.is_dir() or path.suffix.lower() in (".csv", ".parquet"):
         return read_score_table(path)
@@ -200,7 +225,7 @@ def _read_lengths(path: Path) -> dict[str, int]:
 
 
 def _require_videos(
-    scores: Path, table: ScoreTable, expected: Sequence[str], where: str, *, is_partial: bool
+    scores: Path | str, table: ScoreTable, expected: Sequence[str], where: str, *, is_partial: bool
 ) -> list[str]:
     """Return the expected videos that have no scores. Raises UserError on unknown ones, and without `is_partial`."""
     unknown = sorted(set(table.scores) - set(expected))

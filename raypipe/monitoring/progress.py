@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console, RenderableType
@@ -12,6 +13,18 @@ from rich.text import Text
 
 LINE_EVERY_SECONDS = 10.0
 
+_is_hidden = ContextVar("is_hidden", default=False)
+
+
+@contextmanager
+def hidden_progress() -> Iterator[None]:
+    """Show no progress of what is done in the block, for callers who print nothing of their own accord."""
+    token = _is_hidden.set(True)
+    try:
+        yield
+    finally:
+        _is_hidden.reset(token)
+
 
 class Advance(Protocol):
     """Reports finished work: so many units more, so many dead letters more."""
@@ -19,6 +32,10 @@ class Advance(Protocol):
     def __call__(self, units: int, dead: int = 0) -> None:
         """Add finished units, `dead` of which are dead letters."""
         ...
+
+
+def _show_nothing(units: int, dead: int = 0) -> None:
+    pass
 
 
 class _Display(Progress):
@@ -45,6 +62,9 @@ def progress(
     The rate counts from the first report, so start-up does not blur it. What `detail` returns, where it returns
     something, stands below.
     """
+    if _is_hidden.get():
+        yield _show_nothing
+        return
     started = time.monotonic()
     done = num_dead = 0
     first: tuple[float, int] | None = None

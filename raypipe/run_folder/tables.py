@@ -2,7 +2,7 @@
 
 import json
 from collections import ChainMap, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from raypipe.errors import UserError
 from raypipe.ops.tracks import link
 from raypipe.run_folder.storage import RunFolder
-from raypipe.schema import FEATURE, SCORE, conform, feature_schema
+from raypipe.schema import FEATURE, SCORE, SPATIAL, conform, feature_schema
 
 METADATA_KEY = b"raypipe"
+# The columns by which the tracks of a video's segments are linked.
+LINKING = ("frame_index", "track_id")
 
 
 @dataclass(frozen=True)
@@ -76,27 +78,32 @@ def _is_null(column: pa.ChunkedArray) -> bool:
     return bool(len(column)) and bool(column.null_count == len(column))
 
 
-def _with_absent_columns(table: pa.Table) -> pa.Table:
+def _with_absent_columns(table: pa.Table, columns: Collection[str]) -> pa.Table:
     for field in FEATURE:
-        if field.name not in table.column_names and pa.types.is_fixed_size_list(field.type):
+        is_absent = field.name in columns and field.name not in table.column_names
+        if is_absent and pa.types.is_fixed_size_list(field.type):
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     return table
 
 
-def read_segment(folder: RunFolder, video_id: str, segment_index: int) -> tuple[SegmentRecord, pa.Table]:
+def read_segment(
+    folder: RunFolder, video_id: str, segment_index: int, columns: Collection[str] | None = None
+) -> tuple[SegmentRecord, pa.Table]:
     """Return a committed segment as it was written: its record, and FEATURE rows with the segment's own track ids.
 
-    Raises UserError where the file is not one of ours.
+    Of the rows all columns are read, or those that are named. Raises UserError where the file is not one of ours.
     """
     path = folder.feature_path(video_id, segment_index)
     with folder.filesystem.open(path, "rb") as file:
         try:
-            table = pq.read_table(file)
+            table = pq.ParquetFile(file).read(None if columns is None else list(columns))
         except pa.ArrowInvalid as error:
             raise UserError(f"{path} is damaged: {error}. Remove it and extract again.") from error
     record = _record(table.schema, path)
-    table = _with_absent_columns(table.replace_schema_metadata(None))
-    return record, conform(table, feature_schema(table.schema), path)
+    wanted = [*FEATURE.names, *SPATIAL] if columns is None else columns
+    table = _with_absent_columns(table.replace_schema_metadata(None), wanted)
+    schema = pa.schema([field for field in feature_schema(table.schema) if field.name in wanted])
+    return record, conform(table, schema, path)
 
 
 def commit_scores(folder: RunFolder, video_id: str, table: pa.Table, made_by: Mapping[str, Any]) -> None:
@@ -161,18 +168,23 @@ def read_features(folder: RunFolder, video_id: str, segments: set[int], config_h
 
 
 def iterate_features(
-    folder: RunFolder, video_id: str, segments: set[int], config_hash: str
+    folder: RunFolder,
+    video_id: str,
+    segments: Collection[int],
+    config_hash: str,
+    columns: Collection[str] | None = None,
 ) -> Iterator[tuple[SegmentRecord, pa.Table]]:
     """Yield each of a video's committed `segments` in order: its record, and its rows with the video's track ids.
 
-    Files of another config are left out, and count as missing. Track ids count from 0 over the whole video; a track
-    that crosses a border keeps its id, told by the warm-up boxes that both sides of the border saw.
+    `columns` names those to read, LINKING among them; None reads all. Files of another config are left out, and count
+    as missing. Track ids count from 0 over the whole video; a track that crosses a border keeps its id, told by the
+    warm-up boxes that both sides of the border saw.
     """
     # A warm-up reaches back one segment, or two where lengths were rounded; older boxes need not be remembered.
     recent: deque[dict[tuple[int, int], int]] = deque(maxlen=3)
     next_id = 0
     for index in sorted(segments):
-        record, table = read_segment(folder, video_id, index)
+        record, table = read_segment(folder, video_id, index, columns)
         if record.config_hash != config_hash:
             continue
         known = dict(ChainMap(*recent))
