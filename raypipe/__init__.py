@@ -3,7 +3,7 @@
 import importlib
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Ray and MLflow read these when they are imported. Nothing reports its use to anyone unless the user's own
 # environment says so.

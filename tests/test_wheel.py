@@ -1,6 +1,8 @@
 """The wheel in an environment of its own: what a checkout has beside the package must not be needed."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+METADATA = """
+import json
+from importlib.metadata import metadata, requires, version
+import raypipe
+needed = [line for line in requires("raypipe") if "extra ==" not in line]
+found = [raypipe.__version__, version("raypipe"), metadata("raypipe").get_all("Provides-Extra"), needed]
+print(json.dumps(found))
+"""
 # Two clips each way of two seconds: the shipped models, but not the whole demo.
 SMALL_DEMO = """
 import sys
@@ -51,6 +61,17 @@ def installed(tmp_path_factory):
     packages = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
     (packages / "packages_of_the_tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python.parent
+
+
+@pytest.mark.slow
+def test_the_wheel_tells_its_version_and_its_extras(installed, tmp_path):
+    of_package, of_wheel, extras, needed = json.loads(run([installed / "python", "-c", METADATA], tmp_path))
+    assert of_package == of_wheel
+    assert sorted(extras) == ["dev", "docs", "s3"]
+    names = {re.split(r"[^a-z0-9-]", line.lower())[0] for line in needed}
+    assert {"ray", "torch", "av", "ultralytics", "mlflow"} <= names
+    # What only the checks, the benchmarks or the docs need.
+    assert not names & {"psutil", "pytest", "mkdocs-material", "s3fs", "ipykernel"}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from raypipe import __version__
 from raypipe.ops.sizing import Resources, parse_cluster
 
 ROOT = Path(__file__).parents[2]
@@ -215,6 +216,15 @@ def test_the_job_on_kubernetes_has_the_documented_fields():
         assert mounted == {volume["name"] for volume in pod["volumes"]}
         # GPUs cannot be overcommitted, and Ray counts a pod's CPUs by its limits.
         assert all(c["resources"]["requests"] == c["resources"]["limits"] for c in pod["containers"])
+
+
+def test_the_image_is_of_this_version():
+    cluster = rayjob()["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    images = {container["image"] for pod in pods for container in pod["containers"]}
+    assert images == {f"REGISTRY/raypipe:{__version__}"}
+    built = re.findall(r"REGISTRY/raypipe:(\S+)", (CLUSTER / "Dockerfile").read_text())
+    assert built == [__version__] * 2
 
 
 def test_the_schema_finds_mistakes():
