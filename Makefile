@@ -8,8 +8,10 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
+# MkDocs' theme would otherwise advertise its successor at every build.
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help venv demo test test-slow lint format hooks lock clean
+.PHONY: help venv demo test test-slow lint docs format hooks lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,10 +40,13 @@ test: $(STAMP)  ## the tests, without those marked slow
 test-slow: $(STAMP)  ## the tests marked slow: whole runs, killed drivers, real clips
 	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
-lint: $(STAMP)  ## ruff, ruff format --check, mypy --strict
+lint: $(STAMP) docs  ## ruff, ruff format --check, mypy --strict, and the docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## the docs site in build/docs, where any warning is an error
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(STAMP)  ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .
@@ -52,7 +57,7 @@ hooks: $(STAMP)  ## run lint before every commit (.pre-commit-config.yaml)
 
 lock: $(STAMP)  ## resolve requirements.lock anew
 	$(BIN)/uv pip compile --no-header --no-annotate --universal \
-		--python-version 3.11 --extra dev --extra s3 --upgrade pyproject.toml -o requirements.lock
+		--python-version 3.11 --extra dev --extra docs --extra s3 --upgrade pyproject.toml -o requirements.lock
 
 clean:  ## remove caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build ./*.egg-info

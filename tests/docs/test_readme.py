@@ -1,35 +1,18 @@
-import json
-import re
-from collections.abc import Iterator
-from typing import Any
+from tests.docs.pages import ROOT
 
-import pytest
-from pydantic import BaseModel
-
-from raypipe.config.run import RunConfig
+MAX_LINES = 160
+MAX_PICTURE_BYTES = 200_000
 
 
-def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every key of the config with its default as YAML writes it."""
-    for name, field in model.model_fields.items():
-        annotation: Any = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from keys(annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", "required" if field.is_required() else json.dumps(field.default).strip('"')
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MAX_LINES
 
 
-@pytest.fixture
-def readme(pytestconfig):
-    return (pytestconfig.rootpath / "README.md").read_text()
+def test_the_readme_shows_the_report():
+    assert "](docs/images/report.jpg)" in (ROOT / "README.md").read_text()
 
 
-def test_the_table_of_the_config_has_every_key_with_its_default(readme):
-    table = readme.partition("## Config\n")[2].partition("\n## ")[0]
-    shown = re.findall(r"^\| `([a-z0-9_.]+)` \| `?([^|`]+)`? \|", table, flags=re.MULTILINE)
-    assert dict(shown) == dict(keys(RunConfig))
-
-
-def test_links_lead_to_files(readme, pytestconfig):
-    for target in re.findall(r"\]\((?!http|#)([^)]+)\)", readme):
-        assert (pytestconfig.rootpath / target.partition("#")[0]).exists(), target
+def test_pictures_are_small():
+    pictures = list((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    assert {path.name: path.stat().st_size for path in pictures if path.stat().st_size > MAX_PICTURE_BYTES} == {}

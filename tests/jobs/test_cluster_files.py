@@ -67,7 +67,7 @@ def test_the_files_say_what_their_clusters_grow_to(my_cluster):
     types = my_cluster[0]["available_node_types"]
     everything = grown([types["gpu"], types["decode"]])
     assert f"this grows to: {everything}." in (ROOT / "cluster.yaml").read_text()
-    assert f"ray.cluster={everything}" in (ROOT / "README.md").read_text()
+    assert f"ray.cluster={everything}" in (ROOT / "docs" / "running.md").read_text()
     spec = rayjob()["spec"]
     asked = parse_cluster(re.search(r"ray\.cluster=(\S+)", spec["entrypoint"])[1])
     groups = spec["rayClusterSpec"]["workerGroupSpecs"]

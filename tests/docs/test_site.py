@@ -1,0 +1,70 @@
+"""The site builds without a warning, and its pages load nothing from elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+
+class Loads(HTMLParser):
+    """Collects what a page loads by itself: not the links that a reader may follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        address = dict(attrs).get(LOADING.get(tag, ""))
+        if address:
+            self.found.append(address)
+
+
+def loads(page):
+    parser = Loads()
+    parser.feed(page)
+    return parser.found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_what_a_page_loads_is_found():
+    page = '<a href="http://x"></a><img src="https://y/z.png"><link rel="stylesheet" href="//w"><script>1</script>'
+    assert loads(page) == ["https://y/z.png", "//w"]
+
+
+def test_no_page_loads_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 15
+    for page in pages:
+        outside = [address for address in loads(page.read_text()) if re.match(r"(?:https?:)?//", address)]
+        assert not outside, page.name
+
+
+def test_no_style_loads_from_elsewhere(site):
+    styles = list(site.rglob("*.css"))
+    assert styles
+    for style in styles:
+        assert not re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//[^)\"']+", style.read_text()), style.name
+
+
+def test_references_are_on_the_site(site):
+    config = (site / "reference" / "config.html").read_text()
+    assert "detector.yolo.weights" in config
+    assert 'id="score"' in config
+    assert 'id="raypipe-extract"' in (site / "reference" / "commands.html").read_text()
+    assert (site / "images" / "report.jpg").exists()
