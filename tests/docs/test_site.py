@@ -68,3 +68,8 @@ def test_references_are_on_the_site(site):
     assert 'id="score"' in config
     assert 'id="raypipe-extract"' in (site / "reference" / "commands.html").read_text()
     assert (site / "images" / "report.jpg").exists()
+
+
+def test_no_page_draws_a_diagram_by_a_script_from_elsewhere(site):
+    # Material loads Mermaid from unpkg.com where a page has a diagram.
+    assert not [page.name for page in site.rglob("*.html") if 'class="mermaid"' in page.read_text()]
