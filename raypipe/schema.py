@@ -1,6 +1,6 @@
 """The tables and rows that cross a boundary, and the checks at each boundary.
 
-Tables that are stored are pyarrow schemas (`VIDEO`, `FEATURE`, `SCORE`); a row on its way through the
+Tables that are stored are pyarrow schemas (`FEATURE`, `SCORE`); a row on its way through the
 stages is a dict whose array fields are described by `ArrayField` (dtype and named dimensions).
 """
 
@@ -17,18 +17,6 @@ NUM_MOTION_BINS = 8
 # What may describe an object in space (Table 3): the mean of the ViT's feature map, the mean of the image tokens, the
 # sentence's vector, and the cross-modality attention of the last two, G of Eq. (1).
 SPATIAL = ("backbone", "image", "text", "cross")
-
-VIDEO = pa.schema(
-    [
-        pa.field("video_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("fps", pa.float64(), nullable=False),
-        pa.field("num_frames", pa.int64(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-    ]
-)
 
 # Beside these columns come the spatial features that the config keeps, as wide as the weights make them.
 FEATURE = pa.schema(

@@ -17,10 +17,10 @@ from raypipe.anomaly_model.score import made_by, score
 from raypipe.anomaly_model.train import train
 from raypipe.anomaly_model.trained_model import read_model
 from raypipe.config.run import RunConfig
+from raypipe.datasets.specs import benchmark_of
 from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
 from raypipe.evaluation.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
-from raypipe.evaluation.published import benchmark_of
 from raypipe.evaluation.results import metric_table, per_video_table, results_document, results_page
 from raypipe.extraction.catalog import Catalogue, list_videos, read_catalogue, require_features
 from raypipe.extraction.extract import extract

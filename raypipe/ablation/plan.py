@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from raypipe.config.file import apply_override, digest, read_document, set_key, validate
 from raypipe.config.run import FEATURE_PARTS, VARIATION_PATTERN, RunConfig, parse_config
+from raypipe.datasets.specs import benchmark_of
 from raypipe.errors import UserError
-from raypipe.evaluation.published import benchmark_of
 from raypipe.weights.identity import models_of, require_weights
 
 EXAMPLE = "jobs/ablations/table3.yaml"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from raypipe.datasets.names import DATASET_NAMES
+from raypipe.datasets.specs import DATASET_NAMES
 
 EXIT_FINDINGS = 3
 

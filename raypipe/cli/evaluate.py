@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raypipe.datasets.names import DATASET_NAMES
+from raypipe.datasets.specs import DATASET_NAMES
 from raypipe.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def evaluate_scores(options: argparse.Namespace) -> int:
         raise UserError("--lengths goes with --dataset; labels tell their lengths themselves")
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise UserError(f"--fps: {options.fps} is not a frame rate")
-    from raypipe.evaluation.published import benchmark_of
+    from raypipe.datasets.specs import benchmark_of
     from raypipe.evaluation.results import metric_table, per_video_table, results_document, results_page
     from raypipe.run_folder.record import versions
     from raypipe.run_folder.store import write_file, write_json

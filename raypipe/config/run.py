@@ -12,7 +12,7 @@ from raypipe.config.runtime import RayConfig, TrackingConfig
 from raypipe.config.shipped_models import shipped_name
 from raypipe.config.stages import DecodeConfig, DetectorConfig, EncodeConfig, MotionConfig, SentenceConfig, TracksConfig
 from raypipe.config.workflow import EvaluateConfig, ScoreConfig, TrainConfig
-from raypipe.datasets.names import FRAMES_FPS, WITH_ABNORMAL_TRAINING, DatasetName
+from raypipe.datasets.specs import SPECS, DatasetName
 from raypipe.schema import SPATIAL
 
 # The parts of a config that decide what is in the features; a run folder holds features of one of these only.
@@ -51,15 +51,14 @@ class DatasetConfig(Config):
 
     @model_validator(mode="after")
     def _has_abnormal_training(self) -> Self:
-        if self.abnormal_training and self.name not in WITH_ABNORMAL_TRAINING:
-            raise ValueError(
-                f"abnormal_training is for {', '.join(WITH_ABNORMAL_TRAINING)}; {self.name} has no such videos"
-            )
+        if self.abnormal_training and not SPECS[self.name].has_abnormal_training:
+            known = ", ".join(name for name, spec in SPECS.items() if spec.has_abnormal_training)
+            raise ValueError(f"abnormal_training is for {known}; {self.name} has no such videos")
         return self
 
     def frame_rate(self) -> float:
         """Return the frame rate of videos that are folders of images, in Hz."""
-        return FRAMES_FPS[self.name] if self.frames_fps is None else self.frames_fps
+        return SPECS[self.name].frames_fps if self.frames_fps is None else self.frames_fps
 
 
 class FeaturesConfig(Config):

@@ -12,10 +12,9 @@ from typing import Any
 
 from raypipe.datasets.frame_folders import FrameFaults, digest_frames, find_faults
 from raypipe.datasets.listing import Listing, Video
-from raypipe.datasets.names import FRAMES_FPS, DatasetName
-from raypipe.datasets.official import OFFICIAL, Official
 from raypipe.datasets.ped2 import MASKS_END
 from raypipe.datasets.readers import READERS
+from raypipe.datasets.specs import SPECS, DatasetName, DatasetSpec
 from raypipe.datasets.tree import open_folder, open_tree
 from raypipe.errors import DataError, UserError
 from raypipe.monitoring.progress import progress
@@ -70,7 +69,7 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values."""
-        return asdict(self) | {"is_complete": not self.findings, "official": asdict(OFFICIAL[self.dataset])}
+        return asdict(self) | {"is_complete": not self.findings, "official": asdict(SPECS[self.dataset])}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Re
 
     Raises UserError where the root is no folder; whatever else is wrong is a finding.
     """
-    official = OFFICIAL[name]
+    official = SPECS[name]
     report = Report(name, root, is_probed=is_probed)
     open_folder(root)
     try:
@@ -96,7 +95,7 @@ def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Re
         _check_without_layout(report)
         return report
     report.notes, report.label_source = listing.notes, listing.label_source
-    probed = _probe_all(listing.videos, FRAMES_FPS[name]) if is_probed else {}
+    probed = _probe_all(listing.videos, SPECS[name].frames_fps) if is_probed else {}
     report.counts = list(_counts(listing, probed, official))
     report.findings += _findings_of_files(listing, probed, official)
     report.findings += _findings_of_counts(report.counts)
@@ -122,10 +121,10 @@ def _check_without_layout(report: Report) -> None:
         report.notes = (NOTHING_ELSE,)
         return
     report.notes = (ONLY_VIDEOS,)
-    probed = _probe_all(videos, FRAMES_FPS[report.dataset]) if report.is_probed else {}
+    probed = _probe_all(videos, SPECS[report.dataset].frames_fps) if report.is_probed else {}
     known = [result.num_frames for result in probed.values() if result.num_frames is not None]
     report.counts = [Count("videos", len(videos), None), Count("frames", sum(known) if probed else None, None)]
-    report.findings += _findings_of_files(Listing(tuple(videos), None), probed, OFFICIAL[report.dataset])
+    report.findings += _findings_of_files(Listing(tuple(videos), None), probed, SPECS[report.dataset])
     report.findings += _findings_of_content(videos)
 
 
@@ -156,7 +155,7 @@ def _probe(video: Video, frames_fps: float) -> _Probed:
     return _Probed(index.num_frames, damage=index.damage or "", frames=faults)
 
 
-def _counts(listing: Listing, probed: dict[str, _Probed], official: Official) -> Iterator[Count]:
+def _counts(listing: Listing, probed: dict[str, _Probed], official: DatasetSpec) -> Iterator[Count]:
     splits = Counter(video.split for video in listing.videos)
     for split in dict.fromkeys([*official.videos, *sorted(splits)]):
         yield Count(f"{split} videos", splits[split], official.videos.get(split))
@@ -175,7 +174,7 @@ def _findings_of_counts(counts: Sequence[Count]) -> Iterator[Finding]:
             yield Finding(COUNT, f"{count.name}: {count.here:,}, {count.difference}")
 
 
-def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: Official) -> Iterator[Finding]:
+def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: DatasetSpec) -> Iterator[Finding]:
     if listing.missing:
         yield Finding("missing", "lists or labels name them", listing.missing)
     extra = [path for path in listing.extra if not set(official.known_extra) & set(path.split("/"))]
@@ -248,7 +247,7 @@ def _digest(uri: str) -> str:
 
 def report_lines(report: Report) -> list[str]:
     """Return a report as the user reads it: counts beside the official ones, what is wrong, and where to get it."""
-    official = OFFICIAL[report.dataset]
+    official = SPECS[report.dataset]
     lines = [f"{official.title} in {report.root}", ""]
     if report.counts:
         rows = [("", "here", "official", "")] + [

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from raypipe.datasets.avenue import read_avenue
 from raypipe.datasets.folder import Listing, read_folder
-from raypipe.datasets.names import DatasetName
 from raypipe.datasets.nwpu_campus import read_nwpu_campus
 from raypipe.datasets.ped2 import read_ped2
 from raypipe.datasets.shanghaitech import read_shanghaitech
+from raypipe.datasets.specs import DatasetName
 from raypipe.datasets.ubnormal import read_ubnormal
 from raypipe.datasets.ucf_crime import read_ucf_crime
 from raypipe.datasets.xd_violence import read_xd_violence

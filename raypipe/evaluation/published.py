@@ -5,31 +5,8 @@ Macro-AUC is that of Reiss & Hoshen (2022), which is our `macro_auc_anchored`. A
 smoothing, the labels and the lengths of videos behind it.
 """
 
-import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
-
-# By the name that a config has for it, which is its folder's name but for capitals and signs.
-BENCHMARK_TITLES = {
-    "ped2": "Ped2",
-    "avenue": "Avenue",
-    "shanghaitech": "ShanghaiTech",
-    "ubnormal": "UBnormal",
-    "nwpu_campus": "NWPU Campus",
-    "ucf_crime": "UCF-Crime",
-    "xd_violence": "XD-Violence",
-}
-
-
-# Other names under which their folders go.
-ALIASES = {
-    "ucsdped2": "ped2",
-    "cuhkavenue": "avenue",
-    "nwpu": "nwpu_campus",
-    "ucfcrimes": "ucf_crime",
-}
-
 
 OURS = "Local Patterns (2025), the paper"
 
@@ -105,16 +82,3 @@ def published(dataset: str) -> Sequence[Published]:
 
 def _share(percent: float | None) -> float | None:
     return None if percent is None else round(percent / 100, 6)
-
-
-def benchmark_of(dataset_name: str, root: str) -> str | None:
-    """Return the benchmark of a data set: by its name or, for a plain folder, by what the folder is called."""
-    known = {_plain(name): name for name in BENCHMARK_TITLES} | ALIASES
-    for name in (dataset_name, PurePosixPath(root).name):
-        if (found := known.get(_plain(name))) is not None:
-            return found
-    return None
-
-
-def _plain(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())

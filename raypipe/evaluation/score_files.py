@@ -23,19 +23,14 @@ COLUMNS = {
     "score": ("score",),
     "time": ("time_seconds",),
 }
-
-
 TYPES = {
     "video": pa.dictionary(pa.int32(), pa.string()),
     "frame": pa.int64(),
     "score": pa.float64(),
     "time": pa.float64(),
 }
-
-
 # A table of which fewer frames have a row is rather one whose frames are counted in something else.
 MAX_SPARSENESS = 1000
-
 
 LABEL_KEYS = ("labels", "video_names", "num_frames")
 
@@ -71,17 +66,6 @@ def _finite(scores: NDArray[Any], where: str) -> NDArray[np.float64]:
     if bad.size:
         raise UserError(f"{where}: {bad.size:,} of {scores.size:,} scores are NaN or infinite, the first is {bad[0]}")
     return scores.astype(np.float64, copy=False)
-
-
-def read_scores_by_video(path: Path) -> dict[str, NDArray[np.float64]] | None:
-    """Return the frame scores, float64 (T,), of an .npz with an array for each video, by the names of its arrays.
-
-    None where the file holds one array for all videos, which is `read_scores`' case. Raises UserError as it does.
-    """
-    with _Arrays(path) as arrays:
-        if len(arrays.names) < 2 or "scores" in arrays.names:
-            return None
-        return {name: _finite(arrays.read(name), f"{path}: {name!r}") for name in arrays.names}
 
 
 def read_labels(path: Path) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64]]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from raypipe.anomaly_model.score import made_by
 from raypipe.credentials import hide_credentials, without_credentials
+from raypipe.datasets.specs import SPECS, benchmark_of
 from raypipe.errors import UserError
-from raypipe.evaluation.published import BENCHMARK_TITLES, benchmark_of, published
+from raypipe.evaluation.published import published
 from raypipe.evaluation.results import TITLES
 from raypipe.extraction.catalog import Entry, list_videos, read_catalogue
 from raypipe.extraction.planning import plan_video
@@ -135,7 +136,7 @@ def gather(config: "RunConfig") -> Report:
             )
             for name, row in figures.items()
         ],
-        benchmark=BENCHMARK_TITLES.get(benchmark or ""),
+        benchmark=SPECS[benchmark].title if benchmark else None,
         curves=results.get("curves", {}) if figures else {},
         timings=stage_timings(folder),
         videos=shown,

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from raypipe.cli.main import main
-from raypipe.datasets import check, official
-from raypipe.datasets.names import DATASET_NAMES
-from raypipe.datasets.official import OFFICIAL
+from raypipe.datasets import check
+from raypipe.datasets.specs import DATASET_NAMES, SPECS
 from tests.helpers.miniatures import WRITERS, clip, frames, text
 
 # The official numbers of the miniatures.
@@ -28,7 +27,7 @@ SMALL = {
 @pytest.fixture
 def small(monkeypatch):
     for name, numbers in SMALL.items():
-        monkeypatch.setitem(official.OFFICIAL, name, replace(OFFICIAL[name], **numbers))
+        monkeypatch.setitem(SPECS, name, replace(SPECS[name], **numbers))
 
 
 def findings(name, root, **options):
@@ -36,8 +35,8 @@ def findings(name, root, **options):
 
 
 def test_every_data_set_is_known():
-    assert tuple(OFFICIAL) == DATASET_NAMES
-    for name, known in OFFICIAL.items():
+    assert tuple(SPECS) == DATASET_NAMES
+    for name, known in SPECS.items():
         assert name == "folder" or (known.page.startswith("http") and known.paper and known.parts and known.videos)
 
 
@@ -54,7 +53,7 @@ def test_every_data_set_is_known():
     ],
 )
 def test_official_counts(name, train, test):
-    videos = OFFICIAL[name].videos
+    videos = SPECS[name].videos
     assert (videos["train"] + videos.get("train_abnormal", 0), videos["test"]) == (train, test)
 
 

@@ -4,8 +4,8 @@ import fsspec
 import pytest
 
 from raypipe.config.run import DatasetConfig
-from raypipe.datasets.names import DATASET_NAMES, FRAMES_FPS, WITH_ABNORMAL_TRAINING
 from raypipe.datasets.readers import READERS, read_dataset
+from raypipe.datasets.specs import DATASET_NAMES, SPECS
 from raypipe.errors import UserError
 from raypipe.extraction.probing import probe
 from tests.helpers.miniatures import WRITERS
@@ -34,7 +34,7 @@ def frames_of(listing, video_id):
 
 
 def test_every_name_has_a_reader_a_rate_and_a_miniature():
-    assert tuple(READERS) == DATASET_NAMES == ("folder", *NAMES) == tuple(FRAMES_FPS)
+    assert tuple(READERS) == DATASET_NAMES == ("folder", *NAMES) == tuple(SPECS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,7 +61,7 @@ def test_its_videos_can_be_probed(copies, name):
         assert entry.failure is None
         assert entry.index.num_frames >= 8
         if video.is_frames:
-            assert entry.index.fps == FRAMES_FPS[name]
+            assert entry.index.fps == SPECS[name].frames_fps
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +90,7 @@ def test_only_normal_videos_are_for_training(copies, name):
     assert all(video.class_name in ("", "normal") for video in videos if video.split == "train")
 
 
-@pytest.mark.parametrize("name", WITH_ABNORMAL_TRAINING)
+@pytest.mark.parametrize("name", [name for name in NAMES if SPECS[name].has_abnormal_training])
 def test_abnormal_training_videos_are_listed_on_request(copies, name):
     root, _ = copies[name]
     listing = read_dataset(name, str(root), abnormal_training=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raypipe.datasets.check import check_dataset
-from raypipe.datasets.official import OFFICIAL
 from raypipe.datasets.ped2 import read_ped2
 from raypipe.datasets.shanghaitech import read_shanghaitech
+from raypipe.datasets.specs import SPECS
 from raypipe.datasets.ucf_crime import read_ucf_crime
 from raypipe.datasets.xd_violence import read_xd_violence
 
@@ -128,7 +128,7 @@ def test_shanghaitech_on_real_labels(shared, tmp_path):
         (tmp_path / "testing/frames" / name).mkdir(parents=True)
         (tmp_path / "testing/frames" / name / "000.jpg").touch()
     listing = read_shanghaitech(str(tmp_path))
-    known = OFFICIAL["shanghaitech"]
+    known = SPECS["shanghaitech"]
     assert len(listing.videos) == known.videos["test"] == 107
     assert sum(listing.label_frames.values()) == known.test_frames == 40791
     assert total(listing) == known.abnormal_frames == int(labels.sum()) == 17326

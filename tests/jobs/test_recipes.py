@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from raypipe.config.run import load_config
-from raypipe.datasets.names import DATASET_NAMES
-from raypipe.datasets.official import OFFICIAL
+from raypipe.datasets.specs import DATASET_NAMES, SPECS
 from raypipe.demo import Demo, demo_config
 from raypipe.pretraining.state_machine_config import load_smm_config
 
@@ -78,7 +77,7 @@ def test_the_overrides_that_a_recipe_names_are_valid(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_counts_in_a_recipe_are_the_official_ones(name):
     said = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", (JOBS / f"{name}.yaml").read_text())}
-    videos = OFFICIAL[name].videos
+    videos = SPECS[name].videos
     train = videos["train"] + videos.get("train_abnormal", 0)
     assert {train, videos["train"], videos["test"]} <= said
 
