@@ -8,8 +8,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from raypipe.cli.main import EXIT_DEAD_LETTERS, run_script
+from raypipe.cli.main import run_script
 from raypipe.config.run import RunConfig
+from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.pretraining.crops import ANNOTATIONS_NAME, IMAGES_FOLDER, export_crops
 
 

@@ -3,7 +3,8 @@
 ray job submit --working-dir . -- python jobs/label_vqa.py --config jobs/label_vqa.yaml --set key=value
 """
 
-from raypipe.cli.main import EXIT_DEAD_LETTERS, run_script
+from raypipe.cli.main import run_script
+from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.pretraining.coco_captions import read_captions
 from raypipe.pretraining.labelling import LabelVqaConfig, label_vqa, load_label_config
 from raypipe.pretraining.vqa_labels import read_labels

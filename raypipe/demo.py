@@ -18,7 +18,7 @@ from raypipe.config.file import digest
 from raypipe.config.run import RunConfig, parse_config
 from raypipe.config.shipped_models import BLIP2, SMM, YOLO
 from raypipe.distributed.cluster import connect
-from raypipe.errors import UserError
+from raypipe.errors import EXIT_DEAD_LETTERS, UserError
 from raypipe.monitoring.progress import progress
 from raypipe.report.write import REPORT_PATH, finding_lines, write_report
 from raypipe.run_folder.record import versions
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 DONE_NAME = "demo.json"
 # Clips, features and what Ray writes beside them come to less.
 FREE_BYTES = 256 * 2**20
-EXIT_DEAD_LETTERS = 3
 
 
 @dataclass(frozen=True)

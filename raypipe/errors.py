@@ -5,6 +5,10 @@ code 2; a data error costs one segment, which becomes a dead letter; anything el
 machine and fails the run with its traceback.
 """
 
+# What a command returns to the shell after a UserError, and where it is done but for dead letters.
+EXIT_USER_ERROR = 2
+EXIT_DEAD_LETTERS = 3
+
 
 class UserError(Exception):
     """A mistake in what the user asked for: a config, a path, a command line."""

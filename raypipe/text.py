@@ -8,12 +8,24 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without credentials; its type where it says nothing."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return without_credentials(line) or type(error).__name__
+
+
+def named_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its message, without credentials."""
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
+
+
 def duration(seconds: float) -> str:
-    """Return a time in the unit that a person would take."""
+    """Return a span of time in the unit that a person would take, as 9.5 s, 90 min, 2.0 h or 12 days."""
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:,.1f} {name}" if seconds < 10 * unit else f"{seconds / unit:,.0f} {name}"
-    return f"{seconds:.0f} s"
+    return f"{round(seconds, 1):g} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def number(value: float) -> str:
@@ -32,9 +44,3 @@ def clock(seconds: float) -> str:
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{tenths / 10:04.1f}"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of a message that says something, without credentials."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return without_credentials(line)

@@ -18,7 +18,8 @@ PACKAGE = ROOT / "raypipe"
 FLOORS = [
     {"raypipe", "errors", "credentials", "ops", "config.base"},
     {"text"},
-    {"language", "models", "models.blip2", "schema", "video"},
+    {"language", "models", "schema", "video"},
+    {"models.blip2"},
     {"models.detection", "models.state_machine", "run_folder", "world"},
     {"monitoring"},
     {"datasets"},

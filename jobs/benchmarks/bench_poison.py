@@ -30,13 +30,13 @@ from jobs.benchmarks.extra_steps import DieOn, FullGpuOn, HangingDecode
 from raypipe import pipeline
 from raypipe.cli.main import main as raypipe
 from raypipe.config.run import RunConfig, parse_config
+from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.pipeline import Stage
 from raypipe.run_folder.storage import RunFolder
 from raypipe.video.encode import write_video
 
 SIDE, MIN_FRAMES, MAX_FRAMES = 64, 5, 10
 POISON_EVERY = 20
-EXIT_DEAD_LETTERS = 3
 TIMEOUT_SECONDS = 5.0
 GOOD_BOX = "{frame},-1,{left},8,20,30,0.9,-1,-1,-1"
 

@@ -13,7 +13,7 @@ from raypipe.ablation.plan import Group, Plan, Planned, plan_ablation
 from raypipe.anomaly_model.train import training_hash
 from raypipe.config.file import digest
 from raypipe.distributed.cluster import connect
-from raypipe.errors import DataError, UserError
+from raypipe.errors import EXIT_DEAD_LETTERS, DataError, UserError
 from raypipe.evaluation.results import figure, markdown_table
 from raypipe.extraction.catalog import Catalogue, list_videos, require_features
 from raypipe.ops.bootstrap import Metric
@@ -36,7 +36,6 @@ SHOWN_METRICS = {
     "average_precision": "average precision",
 }
 EXIT_FAILED = 1
-EXIT_DEAD_LETTERS = 3
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from raypipe.cli.report import add_report_parsers, run_report
 from raypipe.cli.status import add_status_parser, run_status
 from raypipe.cli.weights import add_weights_parser, run_weights
 from raypipe.credentials import HidingFormatter, print_traceback, print_traceback_of_thread, without_credentials
-from raypipe.errors import UserError
+from raypipe.errors import EXIT_DEAD_LETTERS, EXIT_USER_ERROR, UserError
 from raypipe.ops.shards import WHOLE, Shard, parse_shard
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
-EXIT_DEAD_LETTERS = 3
 
 DESCRIPTION = """\
 Find anomalies in video: objects are described by how they move, how they look and what they do, a model of
@@ -222,7 +221,7 @@ def _guarded(work: Callable[[], int], *, is_debugging: bool) -> int:
             print_traceback(type(error), error, error.__traceback__)
         for line in without_credentials(str(error)).splitlines():
             print(f"raypipe: {line}", file=sys.stderr)
-        return 2
+        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("raypipe: interrupted; start it again to go on", file=sys.stderr)
         return 130

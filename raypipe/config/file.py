@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from raypipe.config.shipped_models import embedded_folder, is_embedded
 from raypipe.credentials import holds_credentials, without_credentials
 from raypipe.errors import UserError
+from raypipe.text import one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -94,7 +95,7 @@ def read_document(path: str | Path, overrides: Iterable[str], example: str) -> d
     try:
         document = _parse_yaml(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not YAML: {one_line(error)}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path} holds no keys; see {example} for an example")
     for override in overrides:

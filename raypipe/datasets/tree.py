@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from raypipe.datasets.listing import Video, some
 from raypipe.errors import UserError
+from raypipe.text import one_line
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -78,7 +79,7 @@ class Tree:
         try:
             content: bytes = self.filesystem.cat_file(self.place(relative))
         except OSError as error:
-            raise UserError(f"{self.place(relative)}: cannot be read ({' '.join(str(error).split())})") from error
+            raise UserError(f"{self.place(relative)}: cannot be read ({one_line(error)})") from error
         return content
 
     def place(self, relative: str) -> str:

@@ -12,16 +12,11 @@ from raypipe.evaluation.evaluate import AlignmentNote, Evaluation, VideoResult
 from raypipe.evaluation.published import Published, published
 from raypipe.ops.bootstrap import Metric
 from raypipe.ops.metrics import Curve
+from raypipe.text import duration
 
 MAX_VIDEOS = 20
-
-
-PUBLISHED_TITLES = {
-    "micro_auc": "micro-AUC",
-    "macro_auc_anchored": "macro-AUC, anchored",
-    "average_precision": "average precision",
-}
-
+# The metrics of which figures are published.
+PUBLISHED_METRICS = ("micro_auc", "macro_auc_anchored", "average_precision")
 
 PER_VIDEO = pa.schema(
     [
@@ -45,7 +40,6 @@ PER_VIDEO = pa.schema(
         pa.field("num_false_alarms", pa.int64()),
     ]
 )
-
 
 TITLES = {
     "micro_auc": "micro-AUC",
@@ -108,20 +102,13 @@ def alarm_lines(alarms: AlarmReport) -> list[str]:
             )
         )
     lines = _aligned(rows)
-    few = f", where one alarm is {1 / alarms.normal_hours:.1f} an hour" if 0 < alarms.normal_hours < 1 else ""
-    lines.append(
-        f"{duration(alarms.normal_hours)} of normal video{few}; alarms up to {alarms.gap_seconds:g} s apart are one"
-        + (f"; {alarms.num_unscored_events:,} events without a scored frame" if alarms.num_unscored_events else "")
-    )
+    normal = f"{duration(3600 * alarms.normal_hours)} of normal video"
+    if 0 < alarms.normal_hours < 1:
+        normal += f", so that one alarm is {1 / alarms.normal_hours:.1f} an hour"
+    lines.append(f"{normal}; alarms up to {alarms.gap_seconds:g} s apart count as one")
+    if alarms.num_unscored_events:
+        lines[-1] += f"; {alarms.num_unscored_events:,} events have no scored frame"
     return lines
-
-
-def duration(hours: float) -> str:
-    """Return a time in the unit in which it is neither nothing nor a great number."""
-    seconds = hours * 3600
-    if seconds < 120:
-        return f"{seconds:.{0 if seconds >= 10 else 1}f} seconds"
-    return f"{seconds / 60:.1f} minutes" if hours < 2 else f"{hours:,.1f} hours"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -206,7 +193,7 @@ def _points(curve: Curve | None, x: str, y: str) -> dict[str, list[float]] | Non
 
 
 def results_page(evaluation: Evaluation, *, title: str, dataset: str = "", remarks: Sequence[str] = ()) -> str:
-    """Return the page. `dataset` names the benchmark, by which published figures are known; see `benchmarks`."""
+    """Return the page. `dataset` names the benchmark, by which published figures are known; see `published`."""
     sigma = evaluation.smoothing_seconds
     smoothing = "as given" if sigma is None else f"Gaussian, sigma {sigma:g} s" if sigma else "off"
     lines = [f"# {title}", ""]
@@ -234,13 +221,13 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
 def _published(evaluation: Evaluation, rows: Sequence[Published]) -> list[str]:
     if not rows:
         return []
-    names = [name for name in PUBLISHED_TITLES if any(getattr(row, name) is not None for row in rows)]
+    names = [name for name in PUBLISHED_METRICS if any(getattr(row, name) is not None for row in rows)]
     table = [["**these scores**", *(figure(evaluation.metrics[name]) for name in names)]]
     table += [[row.method, *(_number(getattr(row, name)) for name in names)] for row in rows]
     return [
         *("", "## Beside published figures", ""),
-        *markdown_table(["method", *(PUBLISHED_TITLES[name] for name in names)], table),
-        *("", "As printed in the paper's Tables 1 and 2, whose labels, lengths and smoothing may differ from ours."),
+        *markdown_table(["method", *(TITLES[name] for name in names)], table),
+        *("", "As printed in the paper's Tables 1 and 2. Its labels, lengths and smoothing may differ from ours."),
     ]
 
 
@@ -260,10 +247,10 @@ def _alarm_section(alarms: AlarmReport) -> list[str]:
     ]
     lines = ["", "## Alarms", "", *markdown_table(header, rows), ""]
     lines.append(
-        f"{duration(alarms.normal_hours)} of normal video. An alarm is a run of frames at or above the threshold; runs "
-        f"up to {alarms.gap_seconds:g} s apart are one. It is false where it holds no abnormal frame. Delays are of "
-        "detected events only. *alarmed* is the share of normal time that lies in alarms. Thresholds are chosen on "
-        "these very scores."
+        f"{duration(3600 * alarms.normal_hours)} of normal video. An alarm is a run of frames at or above the "
+        f"threshold; runs up to {alarms.gap_seconds:g} s apart count as one alarm. An alarm is false if it holds no "
+        "abnormal frame. Delays are of detected events only. *alarmed* is the share of normal time inside alarms. The "
+        "thresholds were chosen on these scores themselves."
     )
     if alarms.num_unscored_events:
         lines.append(f"{alarms.num_unscored_events:,} events have no scored frame and are left out.")

@@ -29,6 +29,7 @@ from raypipe.ops.segments import decoded_size
 from raypipe.ops.sizing import Estimate, PoolLoad, Resources, Work, estimate, parse_cluster
 from raypipe.pipeline import gpu_tenths_of
 from raypipe.run_folder.storage import RunFolder
+from raypipe.text import duration
 
 SAMPLED_SEGMENTS = 3
 
@@ -268,13 +269,13 @@ def plan_lines(plan: Plan, cost_per_hour: float | None = None) -> list[str]:
         "driver": "bound by the driver, which starts the tasks: longer segments, or --shard, change that",
     }.get(expected.bound_by)
     rate = work.num_frames / expected.seconds if expected.seconds else 0.0
-    lines.append(f"expected: {rate:,.0f} frames/s, {_duration(expected.seconds)} and start-up" + _note(bound))
+    lines.append(f"expected: {rate:,.0f} frames/s, {duration(expected.seconds)} and start-up" + _note(bound))
     if plan.resources.num_gpus:
         unused = None if plan.uses_gpu else "no stage of this config uses them"
         lines.append(f"GPU-hours: {expected.gpu_hours:,.2f}" + _note(unused))
     if cost_per_hour is not None:
         lines.append(f"cost: {hours * cost_per_hour:,.2f} at {cost_per_hour:,.2f} an hour")
-    lines.append(f"longest segment: {_duration(expected.longest_segment_seconds)}, below which no run can be")
+    lines.append(f"longest segment: {duration(expected.longest_segment_seconds)}, below which no run can be")
     lines.append(f"object store: {expected.object_store_bytes / 2**30:.1f} GiB over all nodes")
     if plan.uses_gpu and plan.costs.on_gpu is False:
         lines.append("GPU stages were measured on a CPU, GPUs are faster: give --timings of a run that had them")
@@ -283,10 +284,6 @@ def plan_lines(plan: Plan, cost_per_hour: float | None = None) -> list[str]:
 
 def _note(text: str | None) -> str:
     return f" ({text})" if text else ""
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds:,.1f} s"
 
 
 def plan_document(plan: Plan, cost_per_hour: float | None = None) -> dict[str, Any]:

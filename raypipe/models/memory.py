@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 
 from raypipe.errors import GpuMemoryError
+from raypipe.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -68,5 +69,4 @@ class Batches:
 
 def _reason(error: torch.OutOfMemoryError) -> str:
     """Return the first sentence of torch's message, which goes on with advice about its allocator."""
-    text = " ".join(str(error).split())
-    return text.partition(". ")[0] or "out of memory"
+    return one_line(error).partition(". ")[0]

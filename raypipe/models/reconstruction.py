@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raypipe.errors import UserError
+from raypipe.text import one_line
 
 # A dimension that hardly changes in training has no scale of its own: divided by a tiny deviation, the first object
 # that differs would have an error beyond all others. Its scale is at least this share of its part's.
@@ -112,7 +113,7 @@ def deserialise(content: bytes, where: str) -> ReconstructionModule:
         module = ReconstructionModule(ReconstructionShape(**json.loads(metadata["shape"])))
         module.load_state_dict(safetensors.torch.load(content))
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise UserError(f"{where} is not a reconstruction module: {' '.join(str(error).split())}") from error
+        raise UserError(f"{where} is not a reconstruction module: {one_line(error)}") from error
     return module.eval()
 
 

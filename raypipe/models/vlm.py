@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 
 from raypipe.errors import UserError
 from raypipe.models.memory import Batches
+from raypipe.text import one_line
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,7 +30,7 @@ def require_vlm(folder: Path, key: str) -> None:
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{key}: {folder / 'config.json'} cannot be read ({' '.join(str(error).split())})") from error
+        raise UserError(f"{key}: {folder / 'config.json'} cannot be read ({one_line(error)})") from error
     if model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise UserError(f"{key}: {folder} holds a model of type {model_type!r}, which does not answer about pictures")
 
@@ -68,7 +69,7 @@ class VisionLanguageModel:
                 folder, dtype=DTYPES[precision], use_safetensors=True, **local
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)[:300]
             raise UserError(
                 f"{folder}: transformers cannot load it as an image-text-to-text model: {reason}"
             ) from error
@@ -120,7 +121,7 @@ class VisionLanguageModel:
         try:
             self.processor.image_processor(images=[image], return_tensors="pt")
         except ValueError as error:
-            return " ".join(str(error).split())
+            return one_line(error)
         return None
 
     @torch.inference_mode()

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
 from raypipe.monitoring.meter import Meter
 from raypipe.ops.shards import Shard, parse_shard
 from raypipe.run_folder.storage import STALE_SECONDS, RunFolder
 from raypipe.run_folder.store import store_errors
+from raypipe.text import named_line
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,4 @@ def _commit_errors() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return without_credentials(f"{type(error).__name__}: {lines[0] if lines else ''}".removesuffix(": "))[
-        :MAX_REASON_LENGTH
-    ]
+    return named_line(error)[:MAX_REASON_LENGTH]

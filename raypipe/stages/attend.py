@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from raypipe.models.attention import cross_modality_attention, image_mean
+from raypipe.models.device import resolve_device
 from raypipe.models.memory import Batches
 from raypipe.schema import ENCODED, SPATIAL, SPOKEN, check_row
 
@@ -24,9 +25,7 @@ class AttendFeatures:
 
     def __init__(self, kept: Sequence[str], device: str = "auto") -> None:
         self.kept = tuple(name for name in SPATIAL if name in kept)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = device
+        self.device = resolve_device(device)
         self.batches = Batches("attend", "objects", BATCH_OBJECTS)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.config.stages import DetectorConfig, Device, TracksConfig
+from raypipe.config.stages import DetectorConfig, TracksConfig
 from raypipe.datasets.mot import boxes_path, read_mot
 from raypipe.errors import AnnotationError
 from raypipe.ops.boxes import Detections, clip, keep, sliding_windows
@@ -69,7 +69,9 @@ def load_detector(config: DetectorConfig) -> Detector:
         return partial(boxes_from_files, str(config.boxes_root))
     if config.kind == "sliding_window":
         return partial(boxes_from_windows, config)
-    # Models are imported here, because their seconds would be paid by every process that only reads a config.
+    # Models and torch are imported here, because their seconds would be paid by every process that only reads a config.
+    from raypipe.models.device import resolve_device
+
     if config.kind == "yolo":
         from raypipe.models.detection.yolo import YoloDetector
 
@@ -86,21 +88,15 @@ def load_detector(config: DetectorConfig) -> Detector:
                 image_size=yolo.image_size,
                 half=yolo.half,
                 batch_size=yolo.batch_size,
-                device=_device(yolo.device),
+                device=resolve_device(yolo.device),
             ),
         )
     from raypipe.models.detection.vlm_detector import VlmDetector
     from raypipe.models.vlm import VisionLanguageModel
 
     vlm = config.vlm
-    model = VisionLanguageModel.load(Path(str(vlm.model)), _device(vlm.device), vlm.precision, vlm.batch_size)
+    model = VisionLanguageModel.load(Path(str(vlm.model)), resolve_device(vlm.device), vlm.precision, vlm.batch_size)
     return partial(boxes_from_model, VlmDetector(model, vlm.coordinates, vlm.max_objects))
-
-
-def _device(device: Device) -> str:
-    import torch
-
-    return device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class DetectObjects:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from raypipe.config.runtime import TrackingConfig
 from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
-from raypipe.text import first_line
+from raypipe.text import first_line, named_line
 from raypipe.tracking.server import bounded, connect, is_local, locations, open_experiment, refusing
 
 if TYPE_CHECKING:
@@ -230,8 +230,7 @@ def _run(
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    line = first_line(error)
-    reason = line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".removesuffix(": ")
+    reason = first_line(error) if isinstance(error, UserError) else named_line(error)
     return reason[:MAX_REASON_LENGTH]
 
 

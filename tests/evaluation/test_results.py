@@ -5,7 +5,7 @@ import pytest
 from raypipe.config.workflow import EvaluateConfig
 from raypipe.errors import UserError
 from raypipe.evaluation.evaluate import evaluate_videos
-from raypipe.evaluation.results import PER_VIDEO, duration, metric_table, per_video_table, results_document
+from raypipe.evaluation.results import PER_VIDEO, metric_table, per_video_table, results_document
 from raypipe.run_folder.store import write_json
 from tests.evaluation.test_evaluate import CONFIG, small_evaluation, video
 
@@ -28,23 +28,6 @@ def test_metric_table(smoothing, expected):
     assert len({line.index(expected) for line in lines[1:6]}) == 1
     assert lines[6] == "4 videos (1 of one class), 10 frames: 3 abnormal, 2 unscored"
     assert "replicates had one class only" in lines[7]
-
-
-@pytest.mark.parametrize(
-    ("hours", "words"),
-    [
-        (0, "0.0 seconds"),
-        (9 / 3600, "9.0 seconds"),
-        (10 / 3600, "10 seconds"),
-        (119 / 3600, "119 seconds"),
-        (2 / 60, "2.0 minutes"),
-        (1.5, "90.0 minutes"),
-        (2, "2.0 hours"),
-        (1234.56, "1,234.6 hours"),
-    ],
-)
-def test_durations(hours, words):
-    assert duration(hours) == words
 
 
 def test_metric_table_says_that_scores_were_scaled():

@@ -9,7 +9,6 @@ from raypipe.extraction.status import status_document, status_lines, status_of
 from raypipe.monitoring.drivers import Driver
 from raypipe.monitoring.meter import Meter
 from raypipe.run_folder.storage import DeadLetter, RunFolder
-from raypipe.text import duration
 from tests.helpers.catalogues import write_run
 
 NOW = 1_000_000.0
@@ -153,19 +152,3 @@ def test_a_damaged_driver_file_is_told(run):
     folder.commit(folder.path("drivers", "1-a.json"), b"{")
     with pytest.raises(UserError, match="damaged"):
         status_of(*run)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (119.4, "119 s"),
-        (120, "2.0 min"),
-        (840, "14 min"),
-        (7199, "120 min"),
-        (7200, "2.0 h"),
-        (2e5, "2.3 days"),
-    ],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text

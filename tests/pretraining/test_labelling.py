@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import label_vqa as job
-from raypipe.cli.main import EXIT_DEAD_LETTERS
 from raypipe.config.file import validate
-from raypipe.errors import UserError
+from raypipe.errors import EXIT_DEAD_LETTERS, UserError
 from raypipe.pretraining import labelling
 from raypipe.pretraining.coco_captions import read_captions
 from raypipe.pretraining.images import NotGiven

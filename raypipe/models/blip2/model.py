@@ -28,6 +28,7 @@ from raypipe.models.blip2.decoding import EndTokens, decode
 from raypipe.models.blip2.qformer import LanguageHead, PrefixDecoder, build_qformer, embed_text, query_pass, text_pass
 from raypipe.models.blip2.tokenizer import SentenceTokenizer, read_vocab
 from raypipe.models.blip2.vision import build_vision, fill_position_indices, vision_hidden
+from raypipe.models.device import resolve_device
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -299,8 +300,7 @@ def shared_blip2(folder: str, device: str, precision: Precision, *, text_only: b
 
     Device "auto" is the GPU where there is one. A whole model also serves whoever needs the text side only.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(device)
     for has_text_only in {False, text_only}:
         found = _IN_USE.get((folder, device, precision, has_text_only))
         if found is not None:

@@ -26,6 +26,7 @@ from raypipe.models.blip2.keys import (
     lavis_sources,
 )
 from raypipe.models.blip2.model import Blip2
+from raypipe.text import first_line, named_line
 
 # What safetensors, zipfile and torch's restricted unpickler raise on bytes that are no checkpoint.
 _DAMAGED = (
@@ -72,9 +73,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"tensors ({wish})"
         ) from error
     except _DAMAGED as error:
-        raise UserError(
-            f"{path}: cannot be read, it is damaged or no checkpoint ({type(error).__name__}: {_first_line(error)})"
-        ) from error
+        raise UserError(f"{path}: cannot be read, it is damaged or no checkpoint ({named_line(error)})") from error
     if isinstance(state, Mapping) and isinstance(state.get("model"), Mapping):
         state = state["model"]
     if not isinstance(state, Mapping):
@@ -144,7 +143,7 @@ def huggingface_files(folder: Path) -> list[Path]:
             try:
                 names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (ValueError, KeyError, AttributeError) as error:
-                raise UserError(f"{index}: is no index of shards ({_first_line(error)})") from error
+                raise UserError(f"{index}: is no index of shards ({first_line(error)})") from error
             outside = [part for part in names if Path(part).name != part]
             if outside:
                 raise UserError(f"{index}: names files outside its folder: {_listed(outside)}")
@@ -163,7 +162,7 @@ def huggingface_vocab(folder: Path) -> list[str] | None:
         vocab = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
         return sorted(vocab, key=vocab.__getitem__)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: holds no word pieces ({_first_line(error)})") from error
+        raise UserError(f"{path}: holds no word pieces ({first_line(error)})") from error
 
 
 def _check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -234,7 +233,3 @@ def _huggingface_config(path: Path) -> Stage1Config:
 def _listed(keys: list[str]) -> str:
     more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
     return ", ".join(keys[:_KEYS_NAMED]) + more
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

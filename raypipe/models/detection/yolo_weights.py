@@ -30,6 +30,7 @@ from raypipe.models.detection.quiet_ultralytics import (
 )
 from raypipe.models.detection.trusted_pickle import read_trusted
 from raypipe.models.detection.yolo_classes import METADATA_FILE, class_names, read_metadata
+from raypipe.text import one_line
 
 WEIGHTS_FILE = "model.safetensors"
 ARCHITECTURE_FILE = "model.yaml"
@@ -108,13 +109,13 @@ def _load_folder(folder: Path) -> Any:
             "`raypipe weights convert --yolo` wrote?"
         ) from error
     except (ValueError, yaml.YAMLError, SafetensorError) as error:
-        raise UserError(f"{folder}: is damaged: {' '.join(str(error).split())}") from error
+        raise UserError(f"{folder}: is damaged: {one_line(error)}") from error
     try:
         _require_plain(architecture, folder)
         model = DetectionModel(architecture, verbose=False)
         model.load_state_dict(weights, strict=True)
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise UserError(f"{folder}: {WEIGHTS_FILE} and {ARCHITECTURE_FILE} do not fit: {reason}") from error
     _require_detector(model, folder)
     model.names = class_names(metadata["class_names"], int(model.model[-1].nc), folder)

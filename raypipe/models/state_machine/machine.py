@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from raypipe.errors import UserError
 from raypipe.ops.legendre import memory_kernel, window_basis
+from raypipe.text import one_line
 
 Variant = Literal["gated", "printed"]
 
@@ -202,7 +203,7 @@ class StateMachine(nn.Module):
         try:
             weights = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{path}: cannot be read ({_one_line(error)})") from error
+            raise UserError(f"{path}: cannot be read ({one_line(error)})") from error
         expected = {name: tuple(tensor.shape) for name, tensor in machine.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         faulty = sorted({name for name, _ in expected.items() ^ found.items()})
@@ -258,7 +259,3 @@ def _read_shape(path: Path) -> StateMachineShape:
 
 def _json_bytes(document: Any) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
