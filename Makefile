@@ -46,7 +46,7 @@ lint: $(STAMP) docs  ## ruff, ruff format --check, mypy --strict, and the docs
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## the docs site in build/docs, where any warning is an error
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 format: $(STAMP)  ## apply ruff's fixes and format
 	$(BIN)/ruff check --fix .

@@ -7,9 +7,11 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 
 from tests.docs.pages import ROOT
 
+MAKEFILE = (ROOT / "Makefile").read_text()
 LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
@@ -32,14 +34,44 @@ def loads(page):
     return parser.found
 
 
+def build(folder, *options):
+    # Not --quiet: it hides warnings from --strict, too.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder, *options]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = build(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[there](absent.md)", "'absent.md'"),
+        ("[there](#absent)", "'#absent'"),
+        ("::: raypipe.absent", "raypipe.absent"),
+        ('--8<-- "absent.md"', "absent.md"),
+    ],
+)
+def test_a_fault_ends_the_build(tmp_path, text, told):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# A page\n\n{text}\n")
+    changes = {"INHERIT": str(ROOT / "mkdocs.yml"), "docs_dir": "docs", "nav": ["index.md"], "extra_css": []}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(changes))
+    done = build(tmp_path / "site", "--config-file", tmp_path / "mkdocs.yml")
+    assert done.returncode == 1
+    assert told in done.stdout + done.stderr
+
+
+def test_lint_builds_the_same_site():
+    lint, docs = (re.search(rf"^{name}:.*\n(?:\t.*\n)+", MAKEFILE, re.MULTILINE)[0] for name in ("lint", "docs"))
+    assert "docs" in lint.splitlines()[0].partition("##")[0]
+    assert docs.splitlines()[1] == "\t$(BIN)/mkdocs build --strict"
 
 
 def test_what_a_page_loads_is_found():
