@@ -38,8 +38,8 @@ class Variation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str = Field(pattern=VARIATION_PATTERN)
-    title: str = ""
+    name: str = Field(pattern=VARIATION_PATTERN, description="name of the variation; a folder is named by it")
+    title: str = Field("", description="what it is, in words, for the table")
     set: dict[str, Any] = Field(default={}, description="dotted keys of the config")
     published: dict[str, float] = Field(default={}, description="micro-AUC in percent by the name of the data set")
     needs: str = Field("", description="how the weights are made that this variation needs, for when they are missing")
@@ -50,7 +50,7 @@ class Ablation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    base: dict[str, Any]
+    base: dict[str, Any] = Field(description="the keys of a run, nested as in its own file")
     set: dict[str, Any] = Field(default={}, description="dotted keys of every variation that does not set them itself")
     variations: tuple[Variation, ...] = Field(min_length=1, strict=False)
     published_as: str | None = Field(None, description="data set of the published figures; by default the base's")

@@ -3,6 +3,7 @@
 import re
 import shlex
 from importlib.util import find_spec
+from itertools import takewhile
 
 import pytest
 import yaml
@@ -30,7 +31,9 @@ def typed(start):
 
 def parse(line):
     words = shlex.split(VARIABLE.sub("1", line), comments=True)
-    return build_parser().parse_args(words[1:])
+    # What follows is the shell's: a file that takes the output, or another command.
+    own = takewhile(lambda word: word not in (">", "|", "&", "&&"), words[1:])
+    return build_parser().parse_args(list(own))
 
 
 @pytest.mark.parametrize(("page", "line"), typed("raypipe"))
