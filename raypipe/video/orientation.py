@@ -1,6 +1,6 @@
 """Frames as a player shows them: turned and mirrored by the display matrix."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from av.sidedata.sidedata import Type
@@ -8,6 +8,16 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
+
+
+def _unknown(kind: type[Type], value: int) -> Type:
+    """Stand in for kinds of side data that PyAV has no name for: one of them (EXIF) hides all of a frame's others."""
+    member: Any = object.__new__(kind)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return cast(Type, member)
+
+
+Type._missing_ = classmethod(_unknown)  # type: ignore[assignment]
 
 
 def orientation(frame: Any) -> tuple[bool, bool, bool]:
@@ -40,8 +50,13 @@ def write_rgb(frame: Any, out: U8, reformatter: VideoReformatter) -> None:
     # AREA averages when shrinking and equals bilinear when a clip grows in its middle.
     rgb: Any = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
     plane = rgb.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
-    picture = rows.reshape(height, width, 3)
+    if plane.line_size < 0:
+        # RGB that is stored from the bottom up comes back as it was; PyAV reads such planes only of other formats.
+        bgr: Any = reformatter.reformat(frame, width, height, "bgr24", interpolation=Interpolation.AREA)
+        picture = bgr.to_ndarray()[..., ::-1]
+    else:
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
+        picture = rows.reshape(height, width, 3)
     if is_transposed:
         picture = picture.transpose(1, 0, 2)
     out[...] = picture[:: -1 if flips_rows else 1, :: -1 if flips_columns else 1]
