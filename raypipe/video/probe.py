@@ -82,7 +82,7 @@ def _numbered_index(uri: str, container: Any, stream: Any, sequence: Sequence, n
         damage.append(f"the container declares {stream.frames} frames but {len(known)} are present")
     if len(sequence.pts) != sequence.num_packets:
         notes.append(
-            f"{len(sequence.pts)} frames in {sequence.num_packets} packets, counted as they come out of the decoder"
+            f"frames counted as they come out of the decoder, {len(sequence.pts)} of {sequence.num_packets} packets"
         )
     # AVI stores no presentation times: with B-frames FFmpeg derives them, and gets them wrong for H.264.
     is_guessed = container.format.name == "avi" and stream.codec_context.reorder_depth > 0

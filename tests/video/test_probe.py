@@ -97,7 +97,7 @@ def test_leading_packets_without_a_keyframe_are_left_out(tmp_path):
     path.write_bytes(path.read_bytes()[188 * 40 :])
     index = probe_video(str(path))
     assert (index.num_frames, index.keyframe_pts.tolist()) == (40, [0])
-    assert "40 frames in 47 packets" in index.note
+    assert "40 of 47 packets" in index.note
 
 
 @pytest.mark.parametrize(
