@@ -20,6 +20,7 @@ from raypipe.errors import DataError, UserError
 from raypipe.monitoring.progress import progress
 from raypipe.video.container import local_path
 from raypipe.video.folder import probe_folder
+from raypipe.video.location import locate
 from raypipe.video.probe import probe_video
 
 NUM_LISTED = 10
@@ -235,11 +236,9 @@ def _findings_of_content(videos: Sequence[Video]) -> Iterator[Finding]:
 
 
 def _digest(uri: str) -> str:
-    import fsspec
-
     digest = hashlib.sha256()
-    path = local_path(uri)
-    with path.open("rb") if path is not None else fsspec.open(uri, "rb") as file:
+    filesystem, path = locate(str(local_path(uri) or uri))
+    with filesystem.open(path, "rb") as file:
         while block := file.read(HASH_BYTES):
             digest.update(block)
     return digest.hexdigest()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from raypipe.datasets.annotations import read_lines
 from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
+from raypipe.datasets.spelling import id_of
 from raypipe.datasets.tree import Found, Tree, without_suffix
 from raypipe.errors import UserError
 from raypipe.ops.intervals import join, overlaps
@@ -26,6 +27,7 @@ class Draft:
 
     def add(self, found: Found, video_id: str, split: str, class_name: str = "", scene: str = "") -> None:
         """Add a video. Raises UserError where there is one of that id."""
+        video_id = id_of(video_id)
         if video_id in self.videos:
             raise UserError(f"{self.videos[video_id].uri} and {found.path} are both the video {video_id!r}. Keep one.")
         self.videos[video_id] = self.tree.video(found, video_id, split, class_name, scene)
@@ -59,7 +61,7 @@ class Draft:
         Intervals that overlap are joined, and noted. Raises UserError, naming `where`, on one that is reversed or
         starts before the video.
         """
-        intervals = list(intervals)
+        video_id, intervals = id_of(video_id), list(intervals)
         for start, stop in intervals:
             if not 0 <= start < stop:
                 raise UserError(f"{where}: {video_id}: frames {start} to {stop} are no interval (end exclusive)")
@@ -81,7 +83,7 @@ class Draft:
         extra = sorted(
             path for path, found in self.tree.videos.items() if found.path not in self._used and path not in ignored
         )
-        notes = list(self.notes)
+        notes = [*self.notes, *self.tree.notes()]
         for text, names in (
             ("videos that lists or labels name and that are missing", self.missing),
             ("videos in no split, left out", extra),

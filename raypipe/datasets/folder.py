@@ -10,10 +10,13 @@
 import csv
 import io
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
-from raypipe.datasets.tree import SPLITS, open_tree
+from raypipe.datasets.spelling import same_name
+from raypipe.datasets.tree import NO_VIDEO, SPLITS, Tree, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import join, overlaps
 from raypipe.run_folder.store import store_errors
@@ -34,26 +37,36 @@ def read_folder(root: str) -> Listing:
     splits = _read_splits(fs, base)
     videos, num_ignored = [], 0
     for video_id in sorted(found):
-        split = splits.get(video_id) if splits is not None else video_id.partition("/")[0]
+        split = splits.get(same_name(video_id)) if splits is not None else video_id.partition("/")[0]
         if split not in SPLITS:
             num_ignored += 1
             continue
         videos.append(tree.video(found[video_id], video_id, split))
+    notes = _notes(tree)
     if not videos:
+        told = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
         raise UserError(
             f"dataset.root: no videos in {root}. Put them below train/ and test/, or list them in splits.csv "
-            f"(video,split); {num_ignored} videos lie outside both."
+            f"(video,split); {num_ignored} videos lie outside both.{told}"
         )
-    known = {video.video_id for video in videos}
-    if splits is not None and (absent := sorted(set(splits) - set(found))):
+    known = {same_name(video.video_id): video.video_id for video in videos}
+    if splits is not None and (absent := sorted(set(splits) - {same_name(name) for name in found})):
         raise UserError(f"{base}/splits.csv names {len(absent)} videos that are not there: {some(absent)}")
     intervals = _read_labels(fs, base, known)
     if intervals is None:
-        return Listing(tuple(videos), None, num_ignored)
+        return Listing(tuple(videos), None, num_ignored, notes=tuple(notes))
     labels = {video_id: join(own) for video_id, own in intervals.items()}
     overlapping = [video_id for video_id, own in intervals.items() if overlaps(own)]
-    notes = (joined_note(overlapping),) if overlapping else ()
-    return Listing(tuple(videos), labels, num_ignored, notes=notes)
+    if overlapping:
+        notes.append(joined_note(overlapping))
+    return Listing(tuple(videos), labels, num_ignored, notes=tuple(notes))
+
+
+def _notes(tree: Tree) -> list[str]:
+    """Return what is told of the files that are no videos; those beside the splits are not meant to be any."""
+    others = [path for path in tree.documents if path.partition("/")[0] in SPLITS and "/" in path]
+    others = sorted({*others, *tree.left_out.get(NO_VIDEO, ())})
+    return replace(tree, left_out=tree.left_out | ({NO_VIDEO: others} if others else {})).notes()
 
 
 def _read_csv(fs: Any, path: str, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]] | None:
@@ -86,12 +99,12 @@ def _read_splits(fs: Any, base: str) -> dict[str, str] | None:
     for line, row in rows:
         if row["split"] not in SPLITS:
             raise UserError(f"{base}/splits.csv:{line}: split {row['split']!r} is not one of {', '.join(SPLITS)}")
-        if splits.setdefault(row["video"], row["split"]) != row["split"]:
+        if splits.setdefault(same_name(row["video"]), row["split"]) != row["split"]:
             raise UserError(f"{base}/splits.csv:{line}: {row['video']} is in both splits")
     return splits
 
 
-def _read_labels(fs: Any, base: str, known: set[str]) -> dict[str, list[Interval]] | None:
+def _read_labels(fs: Any, base: str, known: Mapping[str, str]) -> dict[str, list[Interval]] | None:
     path = f"{base}/labels.csv"
     rows = _read_csv(fs, path, ("video", "start_frame", "end_frame"))
     if rows is None:
@@ -104,7 +117,8 @@ def _read_labels(fs: Any, base: str, known: set[str]) -> dict[str, list[Interval
             raise UserError(f"{path}:{line}: {error}") from error
         if not 0 <= start < end:
             raise UserError(f"{path}:{line}: frames {start} to {end} are no interval (0-based, end exclusive)")
-        if row["video"] not in known:
+        video_id = known.get(same_name(row["video"]))
+        if video_id is None:
             raise UserError(f"{path}:{line}: there is no video {row['video']!r} in the data set")
-        labels[row["video"]].append((start, end))
+        labels[video_id].append((start, end))
     return dict(labels)

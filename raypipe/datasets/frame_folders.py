@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from raypipe.video.folder import list_frames
+from raypipe.video.pictures import PictureFile, has_decimals
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def find_gaps(names: list[str]) -> tuple[str, ...]:
     Every second or every fifth frame is a series too. Nothing is missing in names that are no series: other text before
     the last number, a number twice, or fewer numbers there than not, as of times.
     """
+    if has_decimals(names):
+        return ()
     matches = [re.fullmatch(r"(.*?)(\d+)", name.rpartition(".")[0]) for name in names]
     found = [match for match in matches if match is not None]
     numbers = sorted({int(match[2]) for match in found})
@@ -66,12 +69,12 @@ def digest_frames(folder: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for file in list_frames(folder):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(hashlib.sha256(file.read()).digest())
     return digest.hexdigest()
 
 
-def _decoded_size(file: Path) -> tuple[int, int]:
-    content = file.read_bytes()
+def _decoded_size(file: PictureFile) -> tuple[int, int]:
+    content = file.read()
     # What verify() looks at, as the sums of a PNG's parts, load() does not, and the other way round.
     with Image.open(io.BytesIO(content)) as image:
         image.verify()
@@ -83,7 +86,7 @@ def _decoded_size(file: Path) -> tuple[int, int]:
     return size
 
 
-def _reason(file: Path, error: Exception) -> str:
+def _reason(file: PictureFile, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "is no image" if file.stat().st_size else "is empty"
+        return "is no image" if file.read() else "is empty"
     return f"cannot be decoded ({error})"

@@ -1,15 +1,20 @@
 """Boxes of a video from a file in MOT format."""
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
-import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from raypipe.datasets.spelling import by_same_name, same_name
 from raypipe.errors import AnnotationError
+from raypipe.video.location import locate
 
 # Past this a frame number written as a float is not exact.
 MAX_FRAME = 2**53
+
+SUFFIX = ".txt"
 
 # Boxes of one video: source frame index (N,), boxes x1 y1 x2 y2 (N, 4), confidence (N,), class names (N,).
 Boxes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.object_]]
@@ -17,7 +22,7 @@ Boxes = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArr
 
 def boxes_path(boxes_root: str, video_id: str) -> str:
     """Return where the `boxes` detector looks for a video's boxes."""
-    return f"{boxes_root.rstrip('/')}/{video_id}.txt"
+    return f"{boxes_root.rstrip('/')}/{video_id}{SUFFIX}"
 
 
 def parse_mot(text: str, where: str) -> Boxes:
@@ -54,13 +59,30 @@ def read_mot(boxes_root: str, video_id: str) -> Boxes:
 
     Raises AnnotationError where it is missing, not text, or not MOT.
     """
-    # The root alone is a URI: a video's name may hold what has a meaning in one.
-    filesystem, base = fsspec.core.url_to_fs(boxes_root)
+    filesystem, base = locate(boxes_root)
     path = boxes_path(base, video_id)
     try:
+        if not filesystem.exists(path):
+            path = _spelled_otherwise(filesystem, path, video_id)
         text = filesystem.cat_file(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file of boxes") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is not text: {error}") from error
     return parse_mot(text, path)
+
+
+def boxes_by_video(paths: Iterable[str], base: str) -> dict[str, str]:
+    """Return the files of boxes among `paths` below `base`, by `same_name` of their videos.
+
+    Raises UserError where two are of one video, as their names are spelled in two ways.
+    """
+    names = {path[len(base.rstrip("/")) + 1 :].removesuffix(SUFFIX): path for path in paths if path.endswith(SUFFIX)}
+    return {same: names[name] for same, name in by_same_name(sorted(names), base).items()}
+
+
+def _spelled_otherwise(filesystem: Any, path: str, video_id: str) -> str:
+    """Return the file of boxes of a video whose accents, or whose length, are not as in its id; `path` without one."""
+    folder = path[: -len(f"{video_id}{SUFFIX}")]
+    files = filesystem.find(folder) if filesystem.exists(folder) else []
+    return boxes_by_video(files, folder).get(same_name(video_id), path)

@@ -102,11 +102,12 @@ def _any_pixel(tree: Tree, folder: str) -> NDArray[np.bool_]:
     """Return whether each mask of a folder has a pixel set, in the natural order of their names, as frames are."""
     from PIL import Image, UnidentifiedImageError
 
-    from raypipe.video.folder import natural_key
+    from raypipe.video.pictures import in_order
 
     flags = []
-    named = [(path.rpartition("/")[2], path) for path in tree.filesystem.ls(folder, detail=False)]
-    for name, path in sorted(named, key=lambda item: natural_key(item[0])):
+    named = {path.rpartition("/")[2]: path for path in tree.filesystem.ls(folder, detail=False)}
+    for name in in_order(named):
+        path = named[name]
         if not name.lower().endswith((".bmp", ".png")) or name.startswith("."):
             continue
         try:

@@ -14,7 +14,8 @@ import re
 from raypipe.datasets.annotations import read_lines, whole_numbers
 from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import NORMAL_CLASS, Interval, Listing, some
-from raypipe.datasets.tree import open_tree, same_name, without_suffix
+from raypipe.datasets.spelling import same_name
+from raypipe.datasets.tree import open_tree, without_suffix
 from raypipe.errors import UserError
 
 TITLE = "XD-Violence"

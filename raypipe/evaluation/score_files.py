@@ -1,5 +1,8 @@
 """Files of frame scores and labels that anybody may bring, read without ever unpickling."""
 
+import csv
+import itertools
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,8 +32,19 @@ TYPES = {
     "score": pa.float64(),
     "time": pa.float64(),
 }
+
+
+# Names of columns, what may separate those of a CSV file, and the lines in which its header must end.
+KNOWN = frozenset(name for names in COLUMNS.values() for name in names)
+SEPARATORS = (",", ";", "\t")
+MAX_HEADER_LINES = 50
 # A table of which fewer frames have a row is rather one whose frames are counted in something else.
 MAX_SPARSENESS = 1000
+
+
+# Names of the array of an .npz that holds the scores of all videos; one of another name is of the video of that name.
+OF_ALL = ("scores", "score", "arr_0", "pred", "preds", "prediction", "predictions", "anomaly_score", "anomaly_scores")
+
 
 LABEL_KEYS = ("labels", "video_names", "num_frames")
 
@@ -47,15 +61,16 @@ _KINDS = (
 def read_scores(path: Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
     """Return frame scores of an .npy or .npz.
 
-    Of an .npy, and of an .npz with one array or the key `scores`, those of all videos, float64 (N,); of an .npz with
-    several arrays, those of each video, (T,), by the arrays' names. Raises UserError naming the file on anything else,
-    and on scores that are not finite numbers.
+    Of an .npy, and of an .npz with the key `scores` or with one array called as in `OF_ALL`, those of all videos,
+    float64 (N,); of another .npz those of each video, (T,), by the arrays' names. Raises UserError naming the file on
+    anything else, and on scores that are not finite numbers.
     """
     with _Arrays(path) as arrays:
         if not arrays.names:
             return _finite(arrays.read(""), str(path))
-        if "scores" in arrays.names or len(arrays.names) == 1:
-            return _finite(arrays.read("scores" if "scores" in arrays.names else arrays.names[0]), str(path))
+        name = "scores" if "scores" in arrays.names else arrays.names[0]
+        if name == "scores" or (len(arrays.names) == 1 and name in OF_ALL):
+            return _finite(arrays.read(name), str(path))
         return {name: _finite(arrays.read(name), f"{path}: {name!r}") for name in arrays.names}
 
 
@@ -196,21 +211,57 @@ def read_score_table(path: Path) -> ScoreTable:
 
 def _read_csv(path: Path) -> pa.Table:
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            names = [name.strip().strip('"') for name in file.readline().rstrip("\r\n").split(",")]
+        names, delimiter, num_lines = _read_header(path)
         chosen = _columns(names, path)
-        options = pa.csv.ConvertOptions(
-            column_types={name: TYPES[key] for key, name in chosen.items()},
-            include_columns=list(chosen.values()),
-            null_values=[""],
-        )
-        reading = pa.csv.ReadOptions(column_names=names, skip_rows=1)
-        table = pa.csv.read_csv(path, read_options=reading, convert_options=options)
+        try:
+            table = _read_rows(path, names, chosen, delimiter, num_lines, ".")
+        except pa.ArrowInvalid as error:
+            # Decimal commas, where they make sense of all that points do not.
+            try:
+                table = _read_rows(path, names, chosen, delimiter, num_lines, ",")
+            except pa.ArrowInvalid:
+                raise error from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+    except (UnicodeDecodeError, pa.ArrowInvalid, csv.Error) as error:
         raise UserError(f"{path}: {error}") from error
     return table.rename_columns(list(chosen))
+
+
+def _read_header(path: Path) -> tuple[list[str], str, int]:
+    """Return the names of the columns, what separates them, and how many lines they take."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = itertools.islice(file, MAX_HEADER_LINES)
+        first = next(lines, "")
+        num_skipped = 0
+        if re.fullmatch(r'"?sep=.?"?', first.strip()):
+            # Of a spreadsheet: it says what the separator is, which is found out anyway.
+            first, num_skipped = next(lines, ""), 1
+        rest = list(lines)
+    found: dict[str, tuple[list[str], int]] = {}
+    for delimiter in SEPARATORS:
+        reader = csv.reader([first, *rest], delimiter=delimiter)
+        names = [name.strip() for name in next(reader, [""])]
+        found[delimiter] = names, num_skipped + reader.line_num
+    # Where none has them, the message is about the commonest.
+    best = max(SEPARATORS, key=lambda delimiter: sum(name in KNOWN for name in found[delimiter][0]))
+    names, num_lines = found[best]
+    return names or [""], best, max(num_lines, 1)
+
+
+def _read_rows(
+    path: Path, names: list[str], chosen: dict[str, str], delimiter: str, num_lines: int, decimal_point: str
+) -> pa.Table:
+    options = pa.csv.ConvertOptions(
+        column_types={name: TYPES[key] for key, name in chosen.items()},
+        include_columns=list(chosen.values()),
+        null_values=[""],
+        decimal_point=decimal_point,
+    )
+    reading = pa.csv.ReadOptions(column_names=names, skip_rows=num_lines)
+    return pa.csv.read_csv(
+        path, read_options=reading, convert_options=options, parse_options=pa.csv.ParseOptions(delimiter=delimiter)
+    )
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -218,6 +269,11 @@ def _read_parquet(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             chosen = _columns(file.schema_arrow.names, path)
             table = file.read(list(chosen.values())).select(list(chosen.values())).rename_columns(list(chosen))
+        if not pa.types.is_dictionary(table.schema.field("video").type):
+            # A view of strings cannot be cast to a dictionary at once.
+            table = table.set_column(
+                table.schema.get_field_index("video"), "video", table["video"].cast(pa.string()).dictionary_encode()
+            )
         return table.cast(pa.schema([pa.field(key, TYPES[key]) for key in chosen]))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error

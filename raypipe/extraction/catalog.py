@@ -9,8 +9,9 @@ from typing import Any
 from raypipe.config.file import digest
 from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Interval, Listing, Video
-from raypipe.datasets.mot import boxes_path
+from raypipe.datasets.mot import boxes_by_video, boxes_path
 from raypipe.datasets.readers import read_dataset
+from raypipe.datasets.spelling import same_name
 from raypipe.errors import UserError
 from raypipe.run_folder.record import open_run, versions
 from raypipe.run_folder.storage import DeadLetter, RunFolder
@@ -81,15 +82,16 @@ def list_videos(config: RunConfig) -> Listing:
     if config.detector.kind == "boxes":
         root = str(config.detector.boxes_root)
         boxes = Store(root)
-        present = {
+        sizes = {
             path: int(info["size"] or 0) for path, info in boxes.filesystem.find(boxes.path(), detail=True).items()
         }
-        missing = [v.video_id for v in listing.videos if boxes_path(boxes.path(), v.video_id) not in present]
+        present = boxes_by_video(sizes, boxes.path())
+        missing = [v.video_id for v in listing.videos if same_name(v.video_id) not in present]
         if missing:
             example = boxes_path(root, missing[0])
             count = f"{len(missing)} of {len(listing.videos)} videos"
             raise UserError(f"detector.boxes_root: {count} have no boxes, the first: {example}")
-        videos = (replace(v, boxes_bytes=present[boxes_path(boxes.path(), v.video_id)]) for v in listing.videos)
+        videos = (replace(v, boxes_bytes=sizes[present[same_name(v.video_id)]]) for v in listing.videos)
         listing = replace(listing, videos=tuple(videos))
     return listing
 

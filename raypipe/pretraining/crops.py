@@ -18,12 +18,14 @@ from raypipe.extraction.catalog import Entry, require_features
 from raypipe.models.blip2.preprocess import EXPANSION, crop_rectangles
 from raypipe.monitoring.progress import progress
 from raypipe.report.pictures import read_frames
-from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.storage import RunFolder, escape, fitting
 from raypipe.run_folder.tables import iterate_features
 
 ANNOTATIONS_NAME = "captions.json"
 IMAGES_FOLDER = "images"
 JPEG_QUALITY = 95
+# Of the 255 bytes that file systems allow a name, what the numbers of a crop leave.
+MAX_STEM_BYTES = 225
 # Frames of a video that are decoded at once.
 FRAMES_AT_ONCE = 64
 
@@ -91,7 +93,8 @@ def _add_video(
             rectangles = crop_rectangles(boxes, size, size, EXPANSION if expansion is None else expansion)
             for (x1, y1, x2, y2), (_, caption) in zip(rectangles.tolist(), objects[frame], strict=True):
                 image_id = len(document["images"])
-                name = f"{escape(video_id).replace('/', '_')}-{frame:06d}-{image_id}.jpg"
+                stem = fitting(escape(video_id).replace("/", "_"), MAX_STEM_BYTES)
+                name = f"{stem}-{frame:06d}-{image_id}.jpg"
                 Image.fromarray(np.ascontiguousarray(picture[y1:y2, x1:x2])).save(
                     out / IMAGES_FOLDER / name, quality=JPEG_QUALITY
                 )

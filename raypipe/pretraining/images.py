@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from raypipe.run_folder.store import store_errors
+from raypipe.video.location import locate
 
 Value = TypeVar("Value")
 
@@ -70,9 +71,9 @@ def read_picture(path: str) -> NDArray[np.uint8]:
 def _fetch(path: str, waits_seconds: Sequence[float] = WAITS_SECONDS) -> bytes:
     """Return the bytes of a file, its store being asked again after each of the waits."""
     try:
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-            return content
+        filesystem, place = locate(path)
+        content: bytes = filesystem.cat_file(place)
+        return content
     except _NOT_THERE:
         raise
     except store_errors() as error:

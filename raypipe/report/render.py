@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.anomaly_model.score import made_by
+from raypipe.datasets.spelling import same_name
 from raypipe.errors import DataError, UserError
 from raypipe.evaluation.evaluate import align_labels
 from raypipe.extraction.catalog import Entry, list_videos, read_catalogue
@@ -60,6 +61,7 @@ def render_video(config: "RunConfig", video_id: str, out: Path | None = None) ->
     """
     folder = RunFolder(config.output, config.variation)
     entry, index = _find(config, folder, video_id)
+    video_id = entry.video.video_id
     notes: list[str] = []
     scorer = load_scorer(config, folder)
     segments = folder.committed().get(video_id, set())
@@ -76,7 +78,7 @@ def render_video(config: "RunConfig", video_id: str, out: Path | None = None) ->
     target = out or Path(folder.path(folder.product("report"), f"{escape(video_id)}.mp4"))
     with tempfile.TemporaryDirectory() as directory:
         is_remote = out is None and not folder.is_local
-        temporary = Path(directory) / "video.mp4" if is_remote else target.with_name(f".{target.name}.{os.getpid()}")
+        temporary = Path(directory) / "video.mp4" if is_remote else target.with_name(f".render.{os.getpid()}")
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
             num_unreadable = _encode(temporary, entry, index, canvas, drawn)
@@ -97,7 +99,8 @@ def render_video(config: "RunConfig", video_id: str, out: Path | None = None) ->
 def _find(config: "RunConfig", folder: RunFolder, video_id: str) -> tuple[Entry, VideoIndex]:
     read_run(folder, config.flat_features(), config.feature_hash())
     entries = read_catalogue(folder)
-    entry = entries.get(video_id)
+    wanted = same_name(video_id)
+    entry = entries.get(video_id) or next((entries[name] for name in entries if same_name(name) == wanted), None)
     if entry is None:
         close = difflib.get_close_matches(video_id, entries, n=5, cutoff=0.4) or sorted(entries)[:3]
         hint = f"; did you mean {', '.join(close)}?" if close else ": it knows none"

@@ -12,6 +12,7 @@ The folder is a local path or any fsspec URI. A commit replaces the whole file i
 video and the segment only, and the same input gives the same bytes: repeating an attempt changes nothing.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -31,6 +32,8 @@ from raypipe.run_folder.store import Store, store_errors
 logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 24 * 3600.0
+# Of the 255 bytes that file systems allow a name, what the longest ending of ours (.parquet) leaves.
+MAX_NAME_BYTES = 255 - len(".parquet")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,22 @@ def escape(video_id: str) -> str:
         return "%2E" + name[1:] if name.startswith(".") else name or "%"
 
     return "/".join(component(name) for name in video_id.split("/"))
+
+
+def fitting(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return a name that takes at most `max_bytes` once it is escaped; a longer one is cut, and ends in its hash.
+
+    A name that fits stays as it is, as does what this returned.
+    """
+    if len(escape(name).encode()) <= max_bytes:
+        return name
+    tail = "~" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    room = max_bytes - len(tail)
+    # A character takes a byte at least, and escaping makes no name shorter.
+    kept = name[:room]
+    while len(escape(kept).encode()) > room:
+        kept = kept[:-1]
+    return kept + tail
 
 
 def unescape(path: str) -> str:

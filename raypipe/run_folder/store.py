@@ -14,13 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from raypipe.errors import UserError
 from raypipe.text import one_line
+from raypipe.video.location import locate
 
-# What trying again does not change: no right to write, and files where folders should be.
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+# What trying again does not change: no right to write, files where folders should be, and paths that are too long.
+FORBIDDEN = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Store:
     @cached_property
     def _located(self) -> tuple[Any, str]:
         try:
-            fs, path = fsspec.core.url_to_fs(self.root)
+            fs, path = locate(self.root)
         except (ValueError, ImportError) as error:
             raise UserError(f"{self.root}: {error}") from error
         return fs, path.rstrip("/")

@@ -104,9 +104,10 @@ def describe(error: av.FFmpegError) -> str:
 @contextmanager
 def _open_remote(uri: str) -> Iterator[BinaryIO]:
     # Local files need none of it, and object stores pull in heavy clients.
-    import fsspec
+    from raypipe.video.location import locate
 
-    with fsspec.open(uri, "rb") as file:
+    filesystem, path = locate(uri)
+    with filesystem.open(path, "rb") as file:
         yield file
 
 

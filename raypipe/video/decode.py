@@ -18,8 +18,8 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
-from raypipe.video.container import describe, local_path, open_video, read_packets
-from raypipe.video.folder import decode_folder
+from raypipe.video.container import describe, open_video, read_packets
+from raypipe.video.folder import decode_folder, is_frame_folder
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 from raypipe.video.orientation import write_rgb
 from raypipe.video.packets import holds_picture, length_size
@@ -53,9 +53,8 @@ def decode_frames(
     Raises CorruptVideoError, naming the file, the frames and the decoder's error, unless every wanted frame and all
     that it is predicted from decoded cleanly.
     """
-    path = local_path(uri)
-    if path is not None and path.is_dir():
-        return decode_folder(path, frame_indices=frame_indices, size=size)
+    if is_frame_folder(uri):
+        return decode_folder(uri, frame_indices=frame_indices, size=size)
     frames = np.empty((len(frame_indices), size[1], size[0], 3), np.uint8)
     if not len(frame_indices):
         return frames

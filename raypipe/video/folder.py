@@ -1,51 +1,90 @@
-"""Videos that come as a folder of numbered frames."""
+"""Videos that come as a folder of numbered frames, on a disk or in a store."""
 
-import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from raypipe.errors import CorruptVideoError
+from raypipe.video.container import local_path
 from raypipe.video.index import COUNTED_PTS, FRAME_FOLDER_CODEC, VideoIndex
+from raypipe.video.location import locate
+from raypipe.video.pictures import (
+    BROKEN,
+    PICTURE_SUFFIXES,
+    PictureFile,
+    Scale,
+    deep_values,
+    in_order,
+    is_deep,
+    pages_of,
+    scale_of,
+    scaled,
+)
 from raypipe.video.watchdog import note_progress
 
-FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+
+@dataclass(frozen=True)
+class _Frames:
+    """What decoding needs to know of a whole folder: its pages, each (file, page), its size and, of deep ones, scale.
+
+    `has_pages` tells whether each file was asked for its pages: where the first has one, the others must too.
+    """
+
+    pages: tuple[tuple[PictureFile, int], ...]
+    size: tuple[int, int]
+    scale: Scale | None
+    has_pages: bool
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return what file names are sorted by in natural order: frame2 before frame10."""
-    # Every part is (is_text, number, text), so that numbers and words never meet in a comparison.
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
+def is_frame_folder(uri: str) -> bool:
+    """Whether a place is a folder of frames: a local folder, or a URI that ends in "/"."""
+    path = local_path(uri)
+    return uri.endswith("/") if path is None else path.is_dir()
 
 
-def list_frames(folder: str | Path) -> list[Path]:
-    """Return the folder's frames in natural order (frame2 before frame10), other files left out.
+def list_frames(folder: str | Path) -> list[PictureFile]:
+    """Return the pictures of a folder (a path or fsspec URI) in the order of frames, other files left out.
 
     Raises CorruptVideoError where the folder cannot be read.
     """
+    filesystem, base = locate(str(local_path(str(folder)) or folder))
+    base = base.rstrip("/")
     try:
-        files = [file for file in Path(folder).iterdir() if file.suffix.lower() in FRAME_SUFFIXES]
+        if isinstance(filesystem, LocalFileSystem):
+            filesystem, found = None, [file.name for file in Path(base).iterdir()]
+        else:
+            found = [path.rstrip("/").rpartition("/")[2] for path in filesystem.ls(base, detail=False)]
     except OSError as error:
-        raise CorruptVideoError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+        raise CorruptVideoError(f"{folder}: the folder cannot be read ({error.strerror or error})") from error
     # Files that an archive made on another system leaves behind ("._001.jpg") are no frames.
-    frames = [file for file in files if not file.name.startswith(".")]
-    return sorted(frames, key=lambda file: natural_key(file.name))
+    names = [name for name in found if is_picture(name) and not name.startswith(".")]
+    return [PictureFile(filesystem, f"{base}/{name}") for name in in_order(names)]
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name ends as that of a picture."""
+    stem, point, suffix = name.rpartition(".")
+    return bool(stem) and f"{point}{suffix}".lower() in PICTURE_SUFFIXES
 
 
 def probe_folder(folder: str | Path, fps: float) -> VideoIndex:
     """Return the index of a folder of frames shown at `fps`; its frames are counted, its codec is "frames".
 
-    Raises CorruptVideoError where there are no frames or the first cannot be opened.
+    Raises CorruptVideoError where there are no frames, the first cannot be opened, or their values have no scale.
     """
     files = list_frames(folder)
     if not files:
-        raise CorruptVideoError(f"{folder}: no frames in the folder ({', '.join(sorted(FRAME_SUFFIXES))})")
-    with _open_image(files[0]) as image:
-        width, height = image.size
+        raise CorruptVideoError(f"{folder}: no frames in the folder ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    frames = _frames_of(tuple(files))
+    width, height = frames.size
     return VideoIndex(
         width=width,
         height=height,
@@ -53,7 +92,7 @@ def probe_folder(folder: str | Path, fps: float) -> VideoIndex:
         fps=float(fps),
         codec=FRAME_FOLDER_CODEC,
         time_base=1 / Fraction(fps).limit_denominator(1_000_000),
-        pts=np.full(len(files), COUNTED_PTS, np.int64),
+        pts=np.full(len(frames.pages), COUNTED_PTS, np.int64),
         keyframe_dts=np.empty(0, np.int64),
         keyframe_pts=np.empty(0, np.int64),
     )
@@ -62,51 +101,85 @@ def probe_folder(folder: str | Path, fps: float) -> VideoIndex:
 def decode_folder(folder: str | Path, *, frame_indices: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return frames of a folder as RGB, uint8 (T, H, W, 3), scaled to `size` (W, H) by averaging over boxes.
 
-    Raises CorruptVideoError, naming the file, where a frame is missing, cannot be read, or differs in size from
-    the first frame of the folder.
+    Raises CorruptVideoError, naming the file, where a frame is missing, cannot be read, or differs in size or depth
+    from the first frame of the folder.
     """
     files = list_frames(folder)
-    frames = np.empty((len(frame_indices), size[1], size[0], 3), np.uint8)
+    decoded = np.empty((len(frame_indices), size[1], size[0], 3), np.uint8)
     if not len(frame_indices):
-        return frames
-    if not files or frame_indices[-1] >= len(files):
-        raise CorruptVideoError(f"{folder}: frame {frame_indices[-1]} is wanted, the folder holds {len(files)}")
-    with _open_image(files[0]) as image:
-        first_size = image.size
+        return decoded
+    frames = _frames_of(tuple(files)) if files else None
+    num_frames = len(frames.pages) if frames else 0
+    if frames is None or frame_indices[-1] >= num_frames:
+        raise CorruptVideoError(f"{folder}: frame {frame_indices[-1]} is wanted, the folder holds {num_frames}")
     for slot, index in enumerate(frame_indices):
-        frames[slot] = _read_rgb(files[index], first_size, size)
-    return frames
+        decoded[slot] = _read_rgb(frames, int(index), size)
+    return decoded
 
 
-def _read_rgb(file: Path, first_size: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+# Segments of one video often follow one another in a process.
+@lru_cache(maxsize=4)
+def _frames_of(files: tuple[PictureFile, ...]) -> _Frames:
+    """Return what is to be known of all pictures of a folder; where they are plain, the first alone is opened."""
+    with files[0].opened() as image:
+        size, first_pages, first_is_deep = _upright_size(image), pages_of(image), is_deep(image)
+    pages = [(files[0], page) for page in first_pages]
+    for file in files[1:]:
+        if len(first_pages) == 1:
+            pages.append((file, 0))
+            continue
+        note_progress()
+        with file.opened() as image:
+            pages += [(file, page) for page in pages_of(image)]
+    scale = scale_of(_all_values(pages), str(Path(files[0].path).parent)) if first_is_deep else None
+    return _Frames(tuple(pages), size, scale, len(first_pages) > 1)
+
+
+def _all_values(pages: list[tuple[PictureFile, int]]) -> Iterator[tuple[NDArray[np.float64], bool]]:
+    for file, page in pages:
+        note_progress()
+        with file.opened() as image:
+            try:
+                image.seek(page)
+                if is_deep(image):
+                    yield deep_values(file, image, page), image.mode == "F"
+            except BROKEN:
+                # Decoding names it; the scale is that of the others.
+                continue
+
+
+def _read_rgb(frames: _Frames, index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     note_progress()
-    with _open_image(file) as image:
-        if image.size != first_size:
-            raise CorruptVideoError(
-                f"{file}: the frame is {image.size[0]}x{image.size[1]}, "
-                f"the first of its folder {first_size[0]}x{first_size[1]}"
-            )
+    file, page = frames.pages[index]
+    with file.opened() as image:
+        if not frames.has_pages and len(pages_of(image)) > 1:
+            raise CorruptVideoError(f"{file.path}: holds {len(pages_of(image))} pages, the first of its folder one")
         try:
+            image.seek(page)
+            if _upright_size(image) != frames.size:
+                raise CorruptVideoError(
+                    f"{file.path}: the frame is {image.size[0]}x{image.size[1]}, "
+                    f"the first of its folder {frames.size[0]}x{frames.size[1]}"
+                )
             image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise CorruptVideoError(f"{file}: the frame cannot be decoded ({error})") from error
-        upright = _to_rgb(image)
+            upright = _to_rgb(frames, file, image, page)
+        except BROKEN as error:
+            raise CorruptVideoError(f"{file.path}: the frame cannot be decoded ({error})") from error
         if upright.size != size:
             upright = upright.resize(size, Image.Resampling.BOX)
         return np.asarray(upright)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    # Pillow clips 16-bit gray to 255 on conversion; the high byte is the picture.
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    return image.size
 
 
-def _open_image(file: Path) -> Image.Image:
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError as error:
-        raise CorruptVideoError(f"{file}: not an image") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CorruptVideoError(f"{file}: the frame cannot be opened ({error})") from error
+def _to_rgb(frames: _Frames, file: PictureFile, image: Any, page: int) -> Image.Image:
+    if is_deep(image) != (frames.scale is not None):
+        kinds = ("8 bits", "more than 8 bits")
+        kinds = kinds if frames.scale is not None else kinds[::-1]
+        raise CorruptVideoError(f"{file.path}: the frame is of {kinds[0]}, the first of its folder of {kinds[1]}")
+    if frames.scale is not None:
+        return scaled(deep_values(file, image, page), frames.scale, file.path)
+    plain: Image.Image = image.convert("RGB")
+    return plain

@@ -36,7 +36,15 @@ FILES = [
     ("media/11-dead-letter/repaired.mp4", 7, 640, 360, False, None, as_it_is),
     ("media/12-endings/cam.gif", 1, 200, 133, True, None, as_it_is),
     ("media/12-endings/dvr.asf", 153, 160, 120, True, None, as_it_is),
-    ("reports/03-cover-track-first/data/test/drone.mp4", 50, 128, 96, False, "1 (h264 128x96) is used, not 0", as_it_is),
+    (
+        "reports/03-cover-track-first/data/test/drone.mp4",
+        50,
+        128,
+        96,
+        False,
+        "1 (h264 128x96) is used, not 0",
+        as_it_is,
+    ),
 ]
 
 

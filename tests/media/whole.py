@@ -10,7 +10,6 @@ from raypipe.video.decode import decode_at
 from raypipe.video.probe import probe_video
 
 
-
 def decode_whole(path, stream_index):
     """Return a file's frames as RGB, as they come out of the decoder and so before any turning, and their times."""
     frames, times = [], []

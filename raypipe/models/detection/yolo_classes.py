@@ -35,7 +35,11 @@ def class_names(names: Any, num_classes: int, where: Path) -> dict[int, str]:
     if not by_index or by_index == {index: str(index) for index in by_index}:
         return {index: f"class_{index}" for index in range(num_classes)}
     if sorted(by_index) != list(range(num_classes)):
-        raise UserError(f"{where}: names {len(by_index)} classes, the model tells {num_classes} apart")
+        first, last = min(by_index), max(by_index)
+        if len(by_index) == last - first + 1 and first == 0:
+            raise UserError(f"{where}: names {len(by_index)} classes, the model tells {num_classes} apart")
+        gaps = "" if len(by_index) == last - first + 1 else f", {last - first + 1 - len(by_index)} of them missing"
+        raise UserError(f"{where}: names classes {first} to {last}{gaps}, the model has 0 to {num_classes - 1}")
     return by_index
 
 

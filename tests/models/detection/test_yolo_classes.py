@@ -25,14 +25,16 @@ def test_classes_by_name(classes, indices):
         (None, {0: "class_0", 1: "class_1"}),
         ({}, {0: "class_0", 1: "class_1"}),
         ({0: "0", 1: "1"}, {0: "class_0", 1: "class_1"}),  # what Ultralytics puts in
-        ({0: "a"}, None),
-        ({0: "a", 1: "b", 2: "c"}, None),
-        ({1: "a", 2: "b"}, None),
+        ({0: "a"}, "names 1 classes, the model tells 2 apart"),
+        ({0: "a", 1: "b", 2: "c"}, "names 3 classes, the model tells 2 apart"),
+        ({1: "a", 2: "b"}, "names classes 1 to 2, the model has 0 to 1"),
+        (dict.fromkeys(range(1, 81), "a"), "names classes 1 to 80, the model has 0 to 1"),
+        ({0: "a", 2: "b"}, "names classes 0 to 2, 1 of them missing, the model has 0 to 1"),
     ],
 )
 def test_class_names(tmp_path, names, expected):
-    if expected is None:
-        with pytest.raises(UserError, match="classes, the model tells 2 apart"):
+    if isinstance(expected, str):
+        with pytest.raises(UserError, match=f"{expected}$"):
             class_names(names, 2, tmp_path)
     else:
         assert class_names(names, 2, tmp_path) == expected
