@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from raypipe.evaluation.evaluate_files import FileEvaluation
 
 USAGE = "evaluate takes --config (and --set), or --scores with either --labels or --dataset and --root"
-OPTIONS = ("scores", "labels", "dataset", "root", "lengths", "fps", "partial", "json", "out")
+OPTIONS = ("scores", "labels", "dataset", "root", "lengths", "fps", "repeat", "partial", "json", "out")
 
 
 def add_evaluate_options(command: argparse.ArgumentParser) -> None:
@@ -28,6 +28,8 @@ def add_evaluate_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fps", type=float, metavar="N", help="frame rate, for delays and alarms, where it is not known"
     )
+    text = "frames that each score stands for, as 16 of features of snippets; it is repeated for them"
+    group.add_argument("--repeat", type=int, metavar="N", help=text)
     group.add_argument("--partial", action="store_true", help="evaluate what is scored where videos are missing")
     group.add_argument("--json", type=Path, metavar="OUT", help="where to write the figures")
     text = "folder for results.json, results.parquet (a row per video) and results.md"
@@ -36,7 +38,7 @@ def add_evaluate_options(command: argparse.ArgumentParser) -> None:
 
 def is_of_scores(options: argparse.Namespace) -> bool:
     """Whether `evaluate` is asked for the scores of a file rather than those of a run. Raises UserError on both."""
-    given = [name for name in OPTIONS if getattr(options, name)]
+    given = [name for name in OPTIONS if getattr(options, name) not in (None, False)]
     if options.config and given:
         raise UserError(f"{USAGE}; a run's figures are in its output folder")
     return bool(given)
@@ -53,6 +55,8 @@ def evaluate_scores(options: argparse.Namespace) -> int:
         raise UserError("--lengths goes with --dataset; labels tell their lengths themselves")
     if options.fps is not None and not 0 < options.fps < float("inf"):
         raise UserError(f"--fps: {options.fps} is not a frame rate")
+    if options.repeat is not None and options.repeat < 1:
+        raise UserError(f"--repeat: {options.repeat} is no number of frames")
     from raypipe.datasets.specs import benchmark_of
     from raypipe.evaluation.results import metric_table, per_video_table, results_document, results_page
     from raypipe.run_folder.record import versions
@@ -89,7 +93,13 @@ def _evaluate(options: argparse.Namespace) -> "FileEvaluation":
     config = EvaluateConfig()
     if options.labels:
         return evaluate_labelled(
-            options.scores, options.labels, config, seed=0, fps=options.fps, is_partial=options.partial
+            options.scores,
+            options.labels,
+            config,
+            seed=0,
+            fps=options.fps,
+            is_partial=options.partial,
+            repeat=options.repeat or 1,
         )
     dataset = validate(DatasetConfig, {"name": options.dataset, "root": options.root}, "--dataset")
     return evaluate_dataset(
@@ -100,6 +110,7 @@ def _evaluate(options: argparse.Namespace) -> "FileEvaluation":
         lengths=options.lengths,
         fps=options.fps,
         is_partial=options.partial,
+        repeat=options.repeat or 1,
     )
 
 
