@@ -143,19 +143,10 @@ def evaluate_dataset(
     known_lengths = {} if lengths is None else _read_lengths(lengths, listed)
     notes = [*((f"labels: {listing.label_source}",) if listing.label_source else ()), *listing.notes]
     if isinstance(given, ScoreTable):
+        frames_fps = fps or dataset.frame_rate()
         table = _named(str(scores), given, listed, dataset.root)
-        table = _repeated(table, repeat, {**listing.label_frames, **known_lengths})
-        opened = _open_doubtful(table, listing, test, known_lengths, repeat, fps or dataset.frame_rate())
-        unsure = [
-            name for name in table.scores if name in test and name not in {**known_lengths, **listing.label_frames}
-        ]
-        if unsure:
-            notes.append(
-                f"lengths of {len(unsure):,} videos are not known: their labels were taken to be as long as their "
-                f"scores (give --lengths to compare): {some(sorted(unsure))}"
-            )
-        known_lengths = {**opened, **known_lengths}
-        table = _trimmed(table, repeat, known_lengths)
+        table, known_lengths, note = _with_known_lengths(table, listing, test, known_lengths, repeat, frames_fps)
+        notes += [note] if note else []
     elif lengths is not None:
         table = _cut_repeated(scores, given, known_lengths, repeat, f"by {lengths}")
     else:
@@ -176,6 +167,27 @@ def evaluate_dataset(
             videos.append(_labelled(video, table.scores[name], listing, length, table.fps.get(name, rate)))
     evaluation = evaluate_videos(videos, config, seed=seed)
     return FileEvaluation(evaluation, missing, len(scored_others), notes)
+
+
+def _with_known_lengths(
+    table: ScoreTable,
+    listing: Listing,
+    test: Mapping[str, Video],
+    known_lengths: Mapping[str, int],
+    repeat: int,
+    frames_fps: float,
+) -> tuple[ScoreTable, dict[str, int], str]:
+    """Return scores as long as their videos where these are known, all lengths known then, and a note on the others."""
+    known = {**listing.label_frames, **known_lengths}
+    table = _repeated(table, repeat, known)
+    opened = _open_doubtful(table, listing, test, known_lengths, repeat, frames_fps)
+    unsure = sorted(name for name in table.scores if name in test and name not in known)
+    note = (
+        f"lengths of {len(unsure):,} videos are not known: their labels were taken to be as long as their scores (give "
+        f"--lengths to compare): {some(unsure)}"
+    )
+    lengths = {**opened, **known_lengths}
+    return _trimmed(table, repeat, lengths), lengths, note if unsure else ""
 
 
 def _named(scores: str, table: ScoreTable, names: Iterable[str], where: str) -> ScoreTable:
