@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from raypipe.anomaly_model.training_data import column_sizes, object_features
 from raypipe.config.file import absolute
 from raypipe.config.run import RunConfig
-from raypipe.datasets.listing import Interval, Video
+from raypipe.datasets.listing import Video
 from raypipe.errors import UserError
 from raypipe.evaluation.evaluate import align_labels
 from raypipe.extraction.catalog import Catalogue, require_features
+from raypipe.ops.intervals import Interval
 from raypipe.ops.snippets import add_objects, means, num_snippets
 from raypipe.run_folder.storage import RunFolder, escape
 from raypipe.run_folder.tables import read_records, read_segment

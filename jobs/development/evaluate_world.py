@@ -31,8 +31,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from jobs.development.world_figures import (
-    FarShares,
-    Share,
+    FarFractions,
+    Fraction,
     Told,
     average_precisions,
     caption_shares,
@@ -125,7 +125,7 @@ def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     )
     config, catalogue = _extract(world, out / "world", seed, models)
     shrinking_config, shrinking_catalogue = _extract(shrinking, out / "shrinking", seed, models)
-    far: dict[str, FarShares] = {}
+    far: dict[str, FarFractions] = {}
     for name, (truth, told) in zip(
         _names(shrinking_catalogue), _told(shrinking_config, shrinking_catalogue), strict=True
     ):
@@ -143,12 +143,12 @@ def measure_seed(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def _together(clips: Iterable[dict[str, Share]]) -> dict[str, Share]:
+def _together(clips: Iterable[dict[str, Fraction]]) -> dict[str, Fraction]:
     """Return the shares of all clips, by action."""
-    together: dict[str, Share] = {}
+    together: dict[str, Fraction] = {}
     for shares in clips:
         for action, share in shares.items():
-            together[action] = together.get(action, Share()) + share
+            together[action] = together.get(action, Fraction()) + share
     return together
 
 
@@ -229,15 +229,15 @@ def _micro_auc(base: RunConfig, name: str) -> float | None:
 
 def rows_of(figures: dict[str, Any]) -> dict[str, float | None]:
     """Return the figures of a seed that the table has, by what they are of."""
-    captions: dict[str, Share] = figures["captions"]
-    far: list[FarShares] = list(figures["far"].values())
-    all_far = sum(far, FarShares(Share(), Share(), Share()))
+    captions: dict[str, Fraction] = figures["captions"]
+    far: list[FarFractions] = list(figures["far"].values())
+    all_far = sum(far, FarFractions(Fraction(), Fraction(), Fraction()))
     auc: dict[str, float | None] = figures["micro_auc"]
     rows: dict[str, float | None] = {f"AP50, {name}": value for name, value in figures["ap50"].items()}
-    found: dict[str, Share] = figures["found"]
-    rows["found"] = sum(found.values(), Share()).value
+    found: dict[str, Fraction] = figures["found"]
+    rows["found"] = sum(found.values(), Fraction()).value
     rows |= {f"found, {action}": found[action].value for action in sorted(found)}
-    rows["caption right"] = sum(captions.values(), Share()).value
+    rows["caption right"] = sum(captions.values(), Fraction()).value
     rows |= {f"caption right, {action}": captions[action].value for action in sorted(captions)}
     rows["far: object found"] = all_far.found.value
     rows["far: caption right"], rows["far: sentence right"] = all_far.caption.value, all_far.sentence.value

@@ -31,14 +31,14 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Share:
+class Fraction:
     """How many of some frames are right."""
 
     right: int = 0
     count: int = 0
 
-    def __add__(self, other: "Share") -> "Share":
-        return Share(self.right + other.right, self.count + other.count)
+    def __add__(self, other: "Fraction") -> "Fraction":
+        return Fraction(self.right + other.right, self.count + other.count)
 
     @property
     def value(self) -> float | None:
@@ -91,50 +91,50 @@ def _hits(
     return is_hit, counts
 
 
-def found_shares(truth: Truth, detections: Detections) -> dict[str, Share]:
+def found_shares(truth: Truth, detections: Detections) -> dict[str, Fraction]:
     """Return, for each action, how many clear objects a box of the detector is of, whatever its class."""
     sure = detections.confidence >= FOUND_CONFIDENCE
     frames, boxes = detections.frame_offset[sure], detections.boxes[sure]
-    shares: dict[str, Share] = {}
+    shares: dict[str, Fraction] = {}
     for row, other in enumerate(match(truth.frame, truth.boxes, frames, boxes).tolist()):
         if truth.is_clear[row]:
             action = str(truth.action[row])
-            shares[action] = shares.get(action, Share()) + Share(int(other >= 0), 1)
+            shares[action] = shares.get(action, Fraction()) + Fraction(int(other >= 0), 1)
     return shares
 
 
-def caption_shares(truth: Truth, told: Told) -> dict[str, Share]:
+def caption_shares(truth: Truth, told: Told) -> dict[str, Fraction]:
     """Return, for each action, how many captions of whole and near objects name it; what was not found is left out."""
     wanted = (truth.visible >= WHOLE_VISIBLE) & (truth.height > NEAR_PIXELS)
-    shares: dict[str, Share] = {}
+    shares: dict[str, Fraction] = {}
     for row, other in enumerate(match(truth.frame, truth.boxes, told.frame, told.boxes).tolist()):
         if wanted[row] and other >= 0:
             action = str(truth.action[row])
             is_right = action_of(told.caption[other] or "") == action
-            shares[action] = shares.get(action, Share()) + Share(int(is_right), 1)
+            shares[action] = shares.get(action, Fraction()) + Fraction(int(is_right), 1)
     return shares
 
 
 @dataclass(frozen=True)
-class FarShares:
+class FarFractions:
     """Of the far frames of clips: those in which the object was found, and of these what is right of either words."""
 
-    found: Share
-    caption: Share
-    sentence: Share
+    found: Fraction
+    caption: Fraction
+    sentence: Fraction
 
-    def __add__(self, other: "FarShares") -> "FarShares":
-        return FarShares(self.found + other.found, self.caption + other.caption, self.sentence + other.sentence)
+    def __add__(self, other: "FarFractions") -> "FarFractions":
+        return FarFractions(self.found + other.found, self.caption + other.caption, self.sentence + other.sentence)
 
 
-def far_shares(truth: Truth, told: Told) -> FarShares:
+def far_shares(truth: Truth, told: Told) -> FarFractions:
     """Return what is right of clear objects that are far: the Q-Former's own captions, and the sentences."""
     far = np.flatnonzero(truth.is_clear & (truth.whole_height < FAR_PIXELS))
     pairs = match(truth.frame, truth.boxes, told.frame, told.boxes)[far]
     rows = [(str(truth.action[row]), other) for row, other in zip(far.tolist(), pairs.tolist(), strict=True)]
     seen = [(action, other) for action, other in rows if other >= 0]
     caption, sentence = (
-        Share(sum(action_of(words[other] or "") == action for action, other in seen), len(seen))
+        Fraction(sum(action_of(words[other] or "") == action for action, other in seen), len(seen))
         for words in (told.caption, told.sentence)
     )
-    return FarShares(Share(len(seen), len(rows)), caption, sentence)
+    return FarFractions(Fraction(len(seen), len(rows)), caption, sentence)

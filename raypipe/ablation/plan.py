@@ -81,7 +81,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """A whole ablation; `output` holds its tables and the folders of its groups."""
 
     output: str
@@ -96,7 +96,7 @@ def plan_ablation(
     *,
     base: str | Path | None = None,
     only: Sequence[str] | None = None,
-) -> Plan:
+) -> AblationPlan:
     """Read an ablation, and find out how to do it with the fewest extractions.
 
     `overrides` are of the base; `base` is a run's YAML file that takes the place of the file's own base. `only` names
@@ -121,7 +121,7 @@ def plan_ablation(
     groups = tuple(_group(members, output) for members in _share(list(zip(chosen, configs, strict=True))))
     dataset = configs[0].dataset
     published_as = ablation.published_as or benchmark_of(dataset.name, dataset.root) or dataset.name
-    return Plan(output, configs[0], published_as, groups)
+    return AblationPlan(output, configs[0], published_as, groups)
 
 
 def _require_weights(variations: Sequence[Variation], configs: Sequence[RunConfig], path: str) -> None:

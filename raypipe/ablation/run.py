@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from raypipe.ablation.plan import Group, Plan, Planned, plan_ablation
+from raypipe.ablation.plan import AblationPlan, Group, Planned, plan_ablation
 from raypipe.anomaly_model.train import training_hash
 from raypipe.config.file import digest
 from raypipe.distributed.cluster import connect
@@ -87,7 +87,7 @@ def ablate(
     return EXIT_DEAD_LETTERS if any(RunFolder(group.config.output).dead() for group in plan.groups) else 0
 
 
-def _do_group(plan: Plan, group: Group, experiment: Experiment, say: Callable[[str], None]) -> list[Outcome]:
+def _do_group(plan: AblationPlan, group: Group, experiment: Experiment, say: Callable[[str], None]) -> list[Outcome]:
     """Extract the features of a group and do its variations one after another."""
     names = ", ".join(planned.variation.name for planned in group.members)
     say(f"\n{names}: features {', '.join(group.config.features.extracted)}")
@@ -105,7 +105,7 @@ def _do_group(plan: Plan, group: Group, experiment: Experiment, say: Callable[[s
 
 
 def _do_variation(
-    plan: Plan, planned: Planned, catalogue: Catalogue, experiment: Experiment, say: Callable[[str], None]
+    plan: AblationPlan, planned: Planned, catalogue: Catalogue, experiment: Experiment, say: Callable[[str], None]
 ) -> Outcome:
     config, name = planned.config, planned.variation.name
     folder = RunFolder(config.output, config.variation)
@@ -172,7 +172,7 @@ def _say(lines: Sequence[str], say: Callable[[str], None]) -> None:
 
 
 def _outcome(
-    plan: Plan,
+    plan: AblationPlan,
     planned: Planned,
     status: Literal["done", "done before", "failed"],
     *,
@@ -192,7 +192,7 @@ def _outcome(
     )
 
 
-def _table(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
+def _table(plan: AblationPlan, outcomes: Sequence[Outcome]) -> list[str]:
     has_published = any(outcome.published is not None for outcome in outcomes)
     rows = []
     for outcome in outcomes:
@@ -207,7 +207,7 @@ def _table(plan: Plan, outcomes: Sequence[Outcome]) -> list[str]:
     return markdown_table(["variation", "what", *SHOWN_METRICS.values(), *published, "status"], rows)
 
 
-def _write_tables(plan: Plan, outcomes: dict[str, Outcome]) -> None:
+def _write_tables(plan: AblationPlan, outcomes: dict[str, Outcome]) -> None:
     """Write what is known so far, so that an ablation that is stopped leaves its tables, too."""
     folder = RunFolder(plan.output)
     config = plan.config

@@ -16,7 +16,7 @@ from raypipe.errors import UserError
 from raypipe.evaluation.evaluate import VideoResult
 from raypipe.evaluation.evaluate_files import FileEvaluation, evaluate_given, labels_by_video, read_score_file
 from raypipe.evaluation.results import TITLES, figure, results_document
-from raypipe.evaluation.score_files import ScoreTable, read_labels
+from raypipe.evaluation.score_files import ScoreTable, read_label_arrays
 from raypipe.ops.bootstrap import Metric
 from raypipe.text import counted
 
@@ -133,7 +133,7 @@ def _score(values: ArrayLike, where: str) -> NDArray[np.float64]:
 
 def _labels(given: FilePath | ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[np.bool_]]:
     if isinstance(given, str | os.PathLike):
-        return labels_by_video(*read_labels(Path(given)))
+        return labels_by_video(*read_label_arrays(Path(given)))
     if isinstance(given, Mapping):
         return {name: _label(values, f"labels: {name!r}") for name, values in given.items()}
     return {"all": _label(given, "labels")}

@@ -32,7 +32,7 @@ NOTHING_ELSE = "nothing else could be checked until this is mended"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CopyFault:
     """Something that is wrong with a copy: its kind, a sentence, and the videos or files it is about."""
 
     kind: str
@@ -57,13 +57,13 @@ class Count:
 
 
 @dataclass
-class Report:
+class CopyReport:
     """What was found out about a copy. `notes` are of the reader, and no reason to worry on their own."""
 
     dataset: DatasetName
     root: str
     counts: list[Count] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CopyFault] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     label_source: str = ""
     is_probed: bool = True
@@ -81,18 +81,18 @@ class _Probed:
     frames: FrameFaults = field(default_factory=FrameFaults)
 
 
-def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Report:
+def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> CopyReport:
     """Compare a copy below `root` with what is known of the data set; `is_probed` has every video opened.
 
     Raises UserError where the root is no folder; whatever else is wrong is a finding.
     """
     official = SPECS[name]
-    report = Report(name, root, is_probed=is_probed)
+    report = CopyReport(name, root, is_probed=is_probed)
     open_folder(root)
     try:
         listing = READERS[name](root)
     except UserError as error:
-        report.findings.append(Finding("layout", str(error)))
+        report.findings.append(CopyFault("layout", str(error)))
         _check_without_layout(report)
         return report
     report.notes, report.label_source = listing.notes, listing.label_source
@@ -105,7 +105,7 @@ def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> Re
     return report
 
 
-def _check_without_layout(report: Report) -> None:
+def _check_without_layout(report: CopyReport) -> None:
     """Count, open and compare whatever looks like a video, where the reader cannot tell its split and labels."""
     try:
         tree = open_tree(report.root)
@@ -169,33 +169,33 @@ def _counts(listing: Listing, probed: dict[str, _Probed], official: DatasetSpec)
         yield Count("abnormal frames", abnormal, official.abnormal_frames)
 
 
-def _findings_of_counts(counts: Sequence[Count]) -> Iterator[Finding]:
+def _findings_of_counts(counts: Sequence[Count]) -> Iterator[CopyFault]:
     for count in counts:
         if count.difference:
-            yield Finding(COUNT, f"{count.name}: {count.here:,}, {count.difference}")
+            yield CopyFault(COUNT, f"{count.name}: {count.here:,}, {count.difference}")
 
 
-def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: DatasetSpec) -> Iterator[Finding]:
+def _findings_of_files(listing: Listing, probed: dict[str, _Probed], official: DatasetSpec) -> Iterator[CopyFault]:
     if listing.missing:
-        yield Finding("missing", "lists or labels name them", listing.missing)
+        yield CopyFault("missing", "lists or labels name them", listing.missing)
     extra = [path for path in listing.extra if not set(official.known_extra) & set(path.split("/"))]
     if extra:
-        yield Finding("extra", "in no split, left out of any run", tuple(extra))
+        yield CopyFault("extra", "in no split, left out of any run", tuple(extra))
     bad = {name: result.problem for name, result in probed.items() if result.problem}
     if bad:
-        yield Finding("unreadable", "cannot be opened", tuple(f"{name}: {problem}" for name, problem in bad.items()))
+        yield CopyFault("unreadable", "cannot be opened", tuple(f"{name}: {problem}" for name, problem in bad.items()))
     damaged = {name: result.damage for name, result in probed.items() if result.damage}
     if damaged:
-        yield Finding("damaged", "can be used in part", tuple(f"{name}: {what}" for name, what in damaged.items()))
+        yield CopyFault("damaged", "can be used in part", tuple(f"{name}: {what}" for name, what in damaged.items()))
     broken = tuple(f"{name}/{fault}" for name, result in probed.items() for fault in result.frames.broken)
     if broken:
-        yield Finding("damaged frames", "cannot be used", broken)
+        yield CopyFault("damaged frames", "cannot be used", broken)
     gaps = tuple(f"{name}: {gap}" for name, result in probed.items() for gap in result.frames.gaps)
     if gaps:
-        yield Finding("gap", "numbers of frames that are missing", gaps)
+        yield CopyFault("gap", "numbers of frames that are missing", gaps)
 
 
-def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterator[Finding]:
+def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterator[CopyFault]:
     if listing.labels is None:
         return
     lengths, past = [], []
@@ -212,12 +212,12 @@ def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterato
             if end > num_frames:
                 past.append(f"{name}: to frame {end - 1:,} of {num_frames:,}")
     if lengths:
-        yield Finding("label length", "differs from the frames; cut, or padded with normal", tuple(lengths))
+        yield CopyFault("label length", "differs from the frames; cut, or padded with normal", tuple(lengths))
     if past:
-        yield Finding("label past the end", "the rest of an interval is cut", tuple(past))
+        yield CopyFault("label past the end", "the rest of an interval is cut", tuple(past))
 
 
-def _findings_of_content(videos: Sequence[Video]) -> Iterator[Finding]:
+def _findings_of_content(videos: Sequence[Video]) -> Iterator[CopyFault]:
     """Yield a finding for videos of the same content: of those of the same size, the hash tells."""
     by_size: dict[tuple[bool, int], list[Video]] = defaultdict(list)
     for video in videos:
@@ -232,7 +232,7 @@ def _findings_of_content(videos: Sequence[Video]) -> Iterator[Finding]:
                 same[digest].append(f"{video.video_id} ({video.split})" if video.split else video.video_id)
     twins = tuple(" = ".join(names) for names in same.values() if len(names) > 1)
     if twins:
-        yield Finding("duplicate", "videos of the same content", twins)
+        yield CopyFault("duplicate", "videos of the same content", twins)
 
 
 def _digest(uri: str) -> str:
@@ -244,7 +244,7 @@ def _digest(uri: str) -> str:
     return digest.hexdigest()
 
 
-def report_lines(report: Report) -> list[str]:
+def report_lines(report: CopyReport) -> list[str]:
     """Return a report as the user reads it: counts beside the official ones, what is wrong, and where to get it."""
     official = SPECS[report.dataset]
     lines = [f"{official.title} in {report.root}", ""]

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from raypipe.datasets.annotations import read_lines
-from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
+from raypipe.datasets.listing import Listing, Video, joined_note, some
 from raypipe.datasets.spelling import id_of
 from raypipe.datasets.tree import Found, Tree, without_suffix
 from raypipe.errors import UserError
-from raypipe.ops.intervals import join, overlaps
+from raypipe.ops.intervals import Interval, join, overlaps
 
 
 @dataclass

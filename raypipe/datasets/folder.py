@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from raypipe.datasets.listing import Interval, Listing, Video, joined_note, some
+from raypipe.datasets.listing import Listing, Video, joined_note, some
 from raypipe.datasets.spelling import same_name
 from raypipe.datasets.tree import NO_VIDEO, SPLITS, Tree, open_tree
 from raypipe.errors import UserError
-from raypipe.ops.intervals import join, overlaps
+from raypipe.ops.intervals import Interval, join, overlaps
 from raypipe.run_folder.store import store_errors
 
-__all__ = ["Interval", "Listing", "Video", "read_folder"]
+__all__ = ["Listing", "Video", "read_folder"]
 
 
 def read_folder(root: str) -> Listing:

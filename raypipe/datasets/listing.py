@@ -3,12 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from raypipe.ops.intervals import Interval
+
 NUM_SHOWN = 3
 # `class_name` of a video that shows nothing abnormal.
 NORMAL_CLASS = "normal"
-
-# Abnormal frames: first, and one past the last, counted from 0.
-Interval = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from raypipe.datasets.annotations import read_lines
 from raypipe.datasets.draft import Draft
-from raypipe.datasets.listing import Interval, Listing, some
+from raypipe.datasets.listing import Listing, some
 from raypipe.datasets.tree import Found, Tree, by_number, open_tree
 from raypipe.errors import UserError
-from raypipe.ops.intervals import runs
+from raypipe.ops.intervals import Interval, runs
 
 TITLE = "UCSD Ped2"
 LAYOUT = "Train/Train001/001.tif, Test/Test001/001.tif and Test/UCSDped2.m"

@@ -10,10 +10,10 @@ split `train_abnormal`, the validation set in `validation`.
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
 from raypipe.datasets.draft import Draft
-from raypipe.datasets.listing import Interval, Listing
+from raypipe.datasets.listing import Listing
 from raypipe.datasets.tree import open_tree
 from raypipe.errors import UserError
-from raypipe.ops.intervals import join
+from raypipe.ops.intervals import Interval, join
 
 TITLE = "UBnormal"
 LAYOUT = "Scene1/ to Scene29/ and the six lists *_video_names.txt of the official repository"

@@ -10,9 +10,10 @@ that frame out. Abnormal training videos are known by their class alone, and are
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
 from raypipe.datasets.draft import Draft
-from raypipe.datasets.listing import NORMAL_CLASS, Interval, Listing, some
+from raypipe.datasets.listing import NORMAL_CLASS, Listing, some
 from raypipe.datasets.tree import open_tree, without_suffix
 from raypipe.errors import UserError
+from raypipe.ops.intervals import Interval
 
 TITLE = "UCF-Crime"
 LAYOUT = "folders of classes (Abuse/Abuse028_x264.mp4), Anomaly_Train.txt, Anomaly_Test.txt and the temporal annotation"

@@ -13,10 +13,11 @@ import re
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
 from raypipe.datasets.draft import Draft
-from raypipe.datasets.listing import NORMAL_CLASS, Interval, Listing, some
+from raypipe.datasets.listing import NORMAL_CLASS, Listing, some
 from raypipe.datasets.spelling import same_name
 from raypipe.datasets.tree import open_tree, without_suffix
 from raypipe.errors import UserError
+from raypipe.ops.intervals import Interval
 
 TITLE = "XD-Violence"
 LAYOUT = "1-1004/ to 3320-3954/ and test_videos/ (or train/ and test/) with videos named *_label_*, and annotations.txt"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.evaluation.alarms import AlarmCounts
-from raypipe.ops.bootstrap import Interval, Metric, bootstrap
+from raypipe.ops.bootstrap import ConfidenceInterval, Metric, bootstrap
 from raypipe.ops.metrics import RankedVideos, measure
 
 # Of videos without a class or scene in a data set that has some.
@@ -93,7 +93,7 @@ def _micro_auc(videos: RankedVideos, num_samples: int, seed: int) -> Metric:
     return Metric.of(value, _intervals(videos, num_samples, seed)["micro_auc"])
 
 
-def _intervals(videos: RankedVideos, num_samples: int, seed: int) -> Mapping[str, Interval]:
+def _intervals(videos: RankedVideos, num_samples: int, seed: int) -> Mapping[str, ConfidenceInterval]:
     return bootstrap(videos, num_samples=num_samples, seed=seed, exact_bins=EXACT_BINS, num_bins=NUM_BINS)
 
 

@@ -28,7 +28,7 @@ from raypipe.evaluation.lengths import (
     require_fitting,
     snippets_of,
 )
-from raypipe.evaluation.score_files import ScoreTable, read_labels, read_score_table, read_scores
+from raypipe.evaluation.score_files import ScoreTable, read_label_arrays, read_score_arrays, read_score_table
 from raypipe.extraction.probing import probe
 
 PROBES_AT_ONCE = 8
@@ -66,7 +66,7 @@ def evaluate_labelled(
     frames. Raises UserError on files that are missing, malformed, or do not fit one another; nothing is ever unpickled.
     """
     given = read_score_file(scores)
-    known = labels_by_video(*read_labels(labels))
+    known = labels_by_video(*read_label_arrays(labels))
     named = (str(scores), str(labels))
     return evaluate_given(given, known, config, seed=seed, fps=fps, is_partial=is_partial, repeat=repeat, named=named)
 
@@ -294,7 +294,7 @@ def read_score_file(path: Path) -> ScoreTable | NDArray[np.float64]:
     """Return scores that name their videos, or one array of all."""
     if path.is_dir() or path.suffix.lower() in (".csv", ".parquet"):
         return read_score_table(path)
-    found = read_scores(path)
+    found = read_score_arrays(path)
     return ScoreTable(found) if isinstance(found, dict) else found
 
 

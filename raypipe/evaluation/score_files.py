@@ -58,7 +58,7 @@ _KINDS = (
 )
 
 
-def read_scores(path: Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
+def read_score_arrays(path: Path) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
     """Return frame scores of an .npy or .npz.
 
     Of an .npy, and of an .npz with the key `scores` or with one array called as in `OF_ALL`, those of all videos,
@@ -83,7 +83,7 @@ def _finite(scores: NDArray[Any], where: str) -> NDArray[np.float64]:
     return scores.astype(np.float64, copy=False)
 
 
-def read_labels(path: Path) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64]]:
+def read_label_arrays(path: Path) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64]]:
     """Return labels (N,), video names and frames per video (V,) of an .npz with the keys `LABEL_KEYS`.
 
     Raises UserError naming the file where it is not such a file or its arrays do not fit one another.

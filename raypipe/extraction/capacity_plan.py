@@ -48,7 +48,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """An extraction as it is expected to go."""
 
     resources: Resources
@@ -61,7 +61,7 @@ class Plan:
     uses_gpu: bool
 
 
-def make_plan(config: RunConfig, cluster: str | None, timings: Path | None) -> Plan:
+def make_plan(config: RunConfig, cluster: str | None, timings: Path | None) -> CapacityPlan:
     """Return what to expect of extracting everything: on `cluster`, on that of `ray.cluster`, or on the connected one.
 
     Costs come from the file `timings` (results.json or timings.json of a run), or are measured on some segments.
@@ -82,7 +82,7 @@ def make_plan(config: RunConfig, cluster: str | None, timings: Path | None) -> P
 
 def plan_rows(
     config: RunConfig, catalogue: Catalogue, rows: Sequence[dict[str, Any]], have: Resources, costs: Costs
-) -> Plan:
+) -> CapacityPlan:
     """Return what to expect of planned rows on given resources, by given costs."""
     stages = pipeline.stages_of(config, RunFolder(config.output))
     pools = plan_pools(
@@ -112,7 +112,7 @@ def plan_rows(
     work = Work(len(rows), sum(spans), max(spans))
     uses_gpu = any(pool.num_gpus for pool in pools)
     expected = estimate(work, loads, have, in_flight=TASKS_IN_FLIGHT)
-    return Plan(have, len(catalogue.entries), work, costs, pools, loads, expected, uses_gpu)
+    return CapacityPlan(have, len(catalogue.entries), work, costs, pools, loads, expected, uses_gpu)
 
 
 def _parse(cluster: str) -> Resources:
@@ -245,7 +245,7 @@ def run_sample(config: RunConfig, rows: Sequence[dict[str, Any]], on_gpu: bool) 
     }
 
 
-def plan_lines(plan: Plan, cost_per_hour: float | None = None) -> list[str]:
+def plan_lines(plan: CapacityPlan, cost_per_hour: float | None = None) -> list[str]:
     """Return the plan in words."""
     expected, work = plan.estimate, plan.work
     hours = expected.seconds / 3600
@@ -286,7 +286,7 @@ def _note(text: str | None) -> str:
     return f" ({text})" if text else ""
 
 
-def plan_document(plan: Plan, cost_per_hour: float | None = None) -> dict[str, Any]:
+def plan_document(plan: CapacityPlan, cost_per_hour: float | None = None) -> dict[str, Any]:
     """Return the plan as JSON; rates in frames a second, rates of what takes no time are None."""
     expected = asdict(plan.estimate)
     expected["limits"] = {name: rate if rate < float("inf") else None for name, rate in plan.estimate.limits.items()}

@@ -8,11 +8,12 @@ from typing import Any
 
 from raypipe.config.file import digest
 from raypipe.config.run import RunConfig
-from raypipe.datasets.folder import Interval, Listing, Video
+from raypipe.datasets.folder import Listing, Video
 from raypipe.datasets.mot import boxes_by_video, boxes_path
 from raypipe.datasets.readers import read_dataset
 from raypipe.datasets.spelling import same_name
 from raypipe.errors import UserError
+from raypipe.ops.intervals import Interval
 from raypipe.run_folder.record import open_run, versions
 from raypipe.run_folder.storage import DeadLetter, RunFolder
 from raypipe.run_folder.store import Store

@@ -31,7 +31,7 @@ TINY = 1e-300
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """A 95 % percentile interval, None where it is not defined, and how many replicates had one class only.
 
     The ends are within `error` of those that sorting each replicate's frames would give; 0 is exact.
@@ -45,7 +45,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure and its 95 % interval over videos, None where it is not defined; see `Interval`."""
+    """A figure and its 95 % interval over videos, None where it is not defined; see `ConfidenceInterval`."""
 
     value: float | None
     low: float | None
@@ -54,7 +54,7 @@ class Metric:
     error: float = 0.0
 
     @classmethod
-    def of(cls, value: float | None, interval: Interval) -> "Metric":
+    def of(cls, value: float | None, interval: ConfidenceInterval) -> "Metric":
         """Return a figure with its interval."""
         return cls(value, interval.low, interval.high, interval.num_left_out, interval.error)
 
@@ -86,7 +86,7 @@ def draw_counts(num_frames_V: NDArray[np.int64], num_samples: int, seed: int) ->
 
 def bootstrap(
     videos: RankedVideos, *, num_samples: int, seed: int, exact_bins: int = EXACT_BINS, num_bins: int = NUM_BINS
-) -> Mapping[str, Interval]:
+) -> Mapping[str, ConfidenceInterval]:
     """Return the 95 % percentile interval of each metric of `METRICS`, over videos drawn with replacement.
 
     A replicate in which a metric is not defined is left out of its interval and counted. With fewer than two videos or
@@ -94,7 +94,7 @@ def bootstrap(
     scores are counted exactly, those of more in `num_bins` bins.
     """
     if num_samples <= 0 or np.count_nonzero(videos.num_frames) < 2:
-        return dict.fromkeys(METRICS, Interval(None, None, 0))
+        return dict.fromkeys(METRICS, ConfidenceInterval(None, None, 0))
     count = draw_counts(videos.num_frames, num_samples, seed)
     most = max(2, MAX_CELLS // len(videos.num_frames))
     borders = videos.ends if len(videos.ends) <= min(exact_bins, most) else _borders(videos.ends, min(num_bins, most))
@@ -102,14 +102,14 @@ def bootstrap(
     return {name: percentile_interval(values[name], errors.get(name, 0.0)) for name in METRICS}
 
 
-def percentile_interval(replicates: F64, error: float = 0.0) -> Interval:
+def percentile_interval(replicates: F64, error: float = 0.0) -> ConfidenceInterval:
     """Return the interval of a figure's replicates; those that are NaN are left out and counted."""
     defined = replicates[~np.isnan(replicates)]
     num_left_out = len(replicates) - len(defined)
     if not defined.size:
-        return Interval(None, None, num_left_out)
+        return ConfidenceInterval(None, None, num_left_out)
     low, high = np.percentile(defined, (2.5, 97.5))
-    return Interval(float(low), float(high), num_left_out, error)
+    return ConfidenceInterval(float(low), float(high), num_left_out, error)
 
 
 def ratio_metric(numerator_V: ArrayLike, denominator_V: ArrayLike, count_RV: NDArray[np.int64]) -> Metric:

@@ -47,7 +47,7 @@ BETAS = (0.9, 0.98)
 
 
 @dataclass(frozen=True)
-class _Share:
+class _WorkerImages:
     """A worker's images, and the token ids and masks of all their captions, whose rows are `rows[position]`.
 
     `numbers` are the images' places among those of all workers.
@@ -171,14 +171,14 @@ def set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
 
 def _read_share(
     fit: CaptionSet, rank: int, world: int, size: int, config: ItamTrainConfig, tokenizer: SentenceTokenizer
-) -> _Share:
+) -> _WorkerImages:
     own = fit.images[rank::world]
     images = TrainingImages([image.path for image in own], size, config.keep_image_bytes)
     ids, mask = tokenizer.encode([caption for image in own for caption in image.captions])
     ends = np.cumsum([len(image.captions) for image in own]).tolist()
     rows = [range(end - len(image.captions), end) for end, image in zip(ends, own, strict=True)]
     # As small as they can be kept: COCO has 600 thousand captions.
-    return _Share(images, ids.to(torch.int32), mask.to(torch.bool), rows, range(len(fit.images))[rank::world])
+    return _WorkerImages(images, ids.to(torch.int32), mask.to(torch.bool), rows, range(len(fit.images))[rank::world])
 
 
 def _read_pool(
@@ -211,7 +211,7 @@ def _train_epoch(
     wrapped: nn.Module,
     objective: Stage1Objective,
     optimizers: Sequence[torch.optim.Optimizer],
-    share: _Share,
+    share: _WorkerImages,
     config: ItamConfig,
     place: tuple[int, int, int],
     device: torch.device,
@@ -242,7 +242,7 @@ def _train_epoch(
     return {"loss": sum(means.values())} | means | {"temperature": float(objective.temperature.detach())}
 
 
-def _batches(share: _Share, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
+def _batches(share: _WorkerImages, size: int, steps: int, seed: int) -> Iterator[tuple[Tensor, tuple[Tensor, ...]]]:
     """Yield images, and ids, masks and image ids of batches; the next images are read while one is trained on."""
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(share.images.readable)[: steps * size].tolist()

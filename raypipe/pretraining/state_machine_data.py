@@ -33,7 +33,7 @@ HELD_OUT_OTHERS = 4
 
 
 @dataclass(frozen=True)
-class Share:
+class EncodedImages:
     """Readable images: tokens, float16 (N, N_q, H_d), what is known of each, and the captions to ask about each."""
 
     tokens: NDArray[np.float16]
@@ -51,7 +51,7 @@ def answers_of(config: SmmConfig) -> Labels | None:
 
 def encode_share(
     captions: CaptionSet, rank: int, world: int, blip2: Blip2, config: SmmConfig, labels: Labels | None, place: Path
-) -> tuple[Share, dict[str, str]]:
+) -> tuple[EncodedImages, dict[str, str]]:
     """Return every `world`-th image that can be asked about, encoded, and the unreadable ones with the reason.
 
     After the first one that its store does not give (see `store_failure`), no more are asked for. Tokens that would
@@ -86,7 +86,7 @@ def encode_share(
             tokens[len(kept) - len(pixels) : len(kept)] = encoded.image_tokens.half().cpu().numpy()
     described = [describe(image.image_id, image.captions) for image in kept]
     asked = [image.captions if labels is None else tuple(labelled[str(image.image_id)]) for image in kept]
-    return Share(tokens[: len(kept)], described, asked), unreadable
+    return EncodedImages(tokens[: len(kept)], described, asked), unreadable
 
 
 class Batch(NamedTuple):
@@ -98,7 +98,7 @@ class Batch(NamedTuple):
     known: Tensor
 
 
-def epoch_pairs(share: Share, most_per_caption: int | None, seed: int) -> list[tuple[int, str]]:
+def epoch_pairs(share: EncodedImages, most_per_caption: int | None, seed: int) -> list[tuple[int, str]]:
     """Return the images of an epoch in random order, each with one of the captions to ask about it.
 
     At most `most_per_caption` images have the same. Yes weighs as much as no in the loss, so where a caption holds of
@@ -120,7 +120,7 @@ def epoch_pairs(share: Share, most_per_caption: int | None, seed: int) -> list[t
 
 
 def grid_batches(
-    share: Share,
+    share: EncodedImages,
     pairs: Sequence[tuple[int, str]],
     config: SmmConfig,
     labels: Labels | None,
@@ -155,7 +155,7 @@ class HeldOutPairs(NamedTuple):
     holds: NDArray[np.bool_]
 
 
-def held_out_pairs(pool: Share, config: SmmConfig, labels: Labels | None) -> HeldOutPairs:
+def held_out_pairs(pool: EncodedImages, config: SmmConfig, labels: Labels | None) -> HeldOutPairs:
     """Return the labelled pairs; without labels each image's first caption, and others' that do not hold of it."""
     rows, captions, holds = [], [], []
     generator = np.random.default_rng(config.seed)

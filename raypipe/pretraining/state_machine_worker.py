@@ -33,8 +33,8 @@ from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
 from raypipe.pretraining.images import store_failure, unreadable_note
 from raypipe.pretraining.state_machine_config import SmmConfig
 from raypipe.pretraining.state_machine_data import (
+    EncodedImages,
     HeldOutPairs,
-    Share,
     answers_of,
     encode_share,
     epoch_pairs,
@@ -85,7 +85,7 @@ def train_loop(settings: dict[str, Any]) -> None:
         _train(share, pool, blip2, config, StateMachineShape(**settings["shape"]), labels, unreadable)
 
 
-def _pairs(share: Share, config: SmmConfig, epoch: int) -> list[tuple[int, str]]:
+def _pairs(share: EncodedImages, config: SmmConfig, epoch: int) -> list[tuple[int, str]]:
     """Return what this worker learns from in an epoch."""
     context, most_per_worker = ray.train.get_context(), config.train.most_per_caption
     if most_per_worker is not None:
@@ -94,8 +94,8 @@ def _pairs(share: Share, config: SmmConfig, epoch: int) -> list[tuple[int, str]]
 
 
 def _train(
-    share: Share,
-    pool: Share | None,
+    share: EncodedImages,
+    pool: EncodedImages | None,
     blip2: Blip2,
     config: SmmConfig,
     shape: StateMachineShape,
@@ -189,7 +189,7 @@ class Exam:
         return shares | ({"held_out_accuracy": sum(shares.values()) / 2} if len(shares) == 2 else {})
 
 
-def _refusal(steps: int, config: SmmConfig, pool: Share | None, unreadable: Mapping[str, str]) -> str | None:
+def _refusal(steps: int, config: SmmConfig, pool: EncodedImages | None, unreadable: Mapping[str, str]) -> str | None:
     """Return why there is nothing to train with, or None."""
     failure = store_failure(unreadable)
     if failure:

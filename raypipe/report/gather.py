@@ -28,7 +28,7 @@ from raypipe.text import counted
 
 if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
-    from raypipe.datasets.folder import Interval
+    from raypipe.ops.intervals import Interval
 
 # What bounds the size of a report: about 12 KB for a video and 160 KB more for one with pictures, 22 MB in all.
 MAX_VIDEOS = 1000

@@ -13,7 +13,7 @@ from raypipe.run_folder.tables import read_scores
 
 if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
-    from raypipe.datasets.listing import Interval
+    from raypipe.ops.intervals import Interval
 
 logger = logging.getLogger(__name__)
 

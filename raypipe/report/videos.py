@@ -20,7 +20,7 @@ from raypipe.report.pictures import Picture, crop_picture, frame_picture, read_f
 
 if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
-    from raypipe.datasets.folder import Interval
+    from raypipe.ops.intervals import Interval
 
 MAX_STEPS = 360
 TRACKS_PER_VIDEO = 3

@@ -21,7 +21,7 @@ from raypipe.config.runtime import TrackingConfig
 from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
 from raypipe.text import first_line, named_line
-from raypipe.tracking.server import bounded, connect, is_local, locations, open_experiment, refusing
+from raypipe.tracking.server import bounded, is_local, locations, mlflow_client, open_experiment, refusing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,7 +172,7 @@ def track(
         return
     uri, artifacts = locations(config.uri, default_directory)
     with refusing(uri):
-        client = connect(uri)
+        client = mlflow_client(uri)
         experiment_id = open_experiment(client, config.experiment, artifacts)
     with _run(Recorder(client), uri, experiment_id, config.run_name or run_name, tags or {}, parent) as experiment:
         experiment.log_params(params or {})
@@ -253,4 +253,4 @@ def _metric_batches(metrics: Mapping[str, float | None], step: int) -> Iterator[
 
 @functools.cache
 def _recorder(uri: str) -> Recorder:
-    return Recorder(connect(uri))
+    return Recorder(mlflow_client(uri))

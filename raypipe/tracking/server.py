@@ -102,7 +102,7 @@ def load_mlflow() -> None:
     import mlflow.tracking  # noqa: F401
 
 
-def connect(uri: str) -> Any:
+def mlflow_client(uri: str) -> Any:
     """Return MLflow's client, which has not talked to anybody yet."""
     _quieten()
     from mlflow.tracking import MlflowClient

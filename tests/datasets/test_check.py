@@ -146,7 +146,7 @@ def test_the_rest_of_an_official_archive_is_no_finding(tmp_path):
 
 def test_more_names_than_are_shown(tmp_path):
     names = tuple(str(number) for number in range(13))
-    report = check.Report("folder", "/data", findings=[check.Finding("missing", "lists name them", names)])
+    report = check.CopyReport("folder", "/data", findings=[check.CopyFault("missing", "lists name them", names)])
     assert check.report_lines(report)[-2:] == ["    9", "    and 3 more (--json lists all)"]
 
 

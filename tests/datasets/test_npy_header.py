@@ -9,7 +9,7 @@ from raypipe.datasets.annotations import read_npy, read_npz
 from raypipe.datasets.npy_header import require_whole
 from raypipe.datasets.tree import open_tree
 from raypipe.errors import UserError
-from raypipe.evaluation.score_files import read_labels, read_scores
+from raypipe.evaluation.score_files import read_label_arrays, read_score_arrays
 
 HUGE = 10**14
 MESSAGE = "is a damaged .npy: its header promises more than the file holds"
@@ -43,12 +43,12 @@ def test_a_header_that_promises_more_than_there_is(tmp_path, content):
     path = tmp_path / "scores.npy"
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"scores.npy: {MESSAGE}"):
-        read_scores(path)
+        read_score_arrays(path)
     with pytest.raises(UserError, match=f"scores.npy: {MESSAGE}"):
         read_npy(open_tree(str(tmp_path)), "scores.npy")
     packed = archive(tmp_path / "packed.npz", content)
     with pytest.raises(UserError, match=f"packed.npz: 'a': {MESSAGE}"):
-        read_scores(packed)
+        read_score_arrays(packed)
     with pytest.raises(UserError, match=rf"packed.npz\[a\]: {MESSAGE}"):
         read_npz(open_tree(str(tmp_path)), "packed.npz")
 
@@ -59,7 +59,7 @@ def test_labels_whose_header_promises_too_much(tmp_path):
         for name in ("labels", "video_names", "num_frames"):
             file.writestr(f"{name}.npy", header((HUGE,)))
     with pytest.raises(UserError, match=f"'labels': {MESSAGE}"):
-        read_labels(path)
+        read_label_arrays(path)
 
 
 def test_an_archive_that_lies_about_its_sizes(tmp_path):
@@ -71,7 +71,7 @@ def test_an_archive_that_lies_about_its_sizes(tmp_path):
     assert raw.count(size) >= 2
     path.write_bytes(raw.replace(size, lie))
     with pytest.raises(UserError, match=MESSAGE):
-        read_scores(path)
+        read_score_arrays(path)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_what_is_no_npy_is_left_to_its_reader(content):
 
 def test_zeros_that_are_packed_well_are_read(tmp_path):
     np.savez_compressed(tmp_path / "scores.npz", scores=np.zeros(1_000_000))
-    assert len(read_scores(tmp_path / "scores.npz")) == 1_000_000
+    assert len(read_score_arrays(tmp_path / "scores.npz")) == 1_000_000

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raypipe.ops.bootstrap import Interval, bootstrap, draw_counts, percentile_interval
+from raypipe.ops.bootstrap import ConfidenceInterval, bootstrap, draw_counts, percentile_interval
 from raypipe.ops.metrics import METRICS, measure, rank_videos
 
 
@@ -86,7 +86,7 @@ def test_replicates_of_one_class_are_left_out_and_counted():
     assert 60 < result["micro_auc"].num_left_out < 140
     assert result["macro_auc_skip"].num_left_out == result["micro_auc"].num_left_out
     assert result["macro_auc_anchored"].num_left_out == 0
-    assert result["macro_auc_skip"] == Interval(1.0, 1.0, result["micro_auc"].num_left_out)
+    assert result["macro_auc_skip"] == ConfidenceInterval(1.0, 1.0, result["micro_auc"].num_left_out)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,14 @@ def test_replicates_of_one_class_are_left_out_and_counted():
 )
 def test_bootstrap_without_an_interval(scores, num_samples):
     videos = rank_videos(scores, [np.arange(len(score)) % 2 for score in scores])
-    assert bootstrap(videos, num_samples=num_samples, seed=0) == dict.fromkeys(METRICS, Interval(None, None, 0))
+    assert bootstrap(videos, num_samples=num_samples, seed=0) == dict.fromkeys(
+        METRICS, ConfidenceInterval(None, None, 0)
+    )
 
 
 def test_bootstrap_of_one_class_has_no_interval():
     result = bootstrap(rank_videos([[1], [2]], [[0], [0]]), num_samples=10, seed=0)
-    assert result["micro_auc"] == Interval(None, None, 10)
+    assert result["micro_auc"] == ConfidenceInterval(None, None, 10)
 
 
 def test_bootstrap_is_seeded():

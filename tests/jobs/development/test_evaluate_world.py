@@ -3,7 +3,7 @@ import pytest
 
 from jobs.development import evaluate_world
 from jobs.development.evaluate_world import build_parser, main, measure_seed, rows_of, table
-from jobs.development.world_figures import FarShares, Share
+from jobs.development.world_figures import FarFractions, Fraction
 from raypipe.errors import UserError
 from raypipe.run_folder.storage import DeadLetter, RunFolder
 from tests.helpers.demo_models import write_models
@@ -12,11 +12,11 @@ from tests.helpers.demo_models import write_models
 def figures(full):
     return {
         "ap50": {"person": 0.9, "vehicle": 0.7, "mean": 0.8},
-        "found": {"walking": Share(9, 10), "lying": Share(0, 5)},
-        "captions": {"walking": Share(8, 10), "cycling": Share(1, 10)},
+        "found": {"walking": Fraction(9, 10), "lying": Fraction(0, 5)},
+        "captions": {"walking": Fraction(8, 10), "cycling": Fraction(1, 10)},
         "far": {
-            "test/001_walking": FarShares(Share(4, 5), Share(1, 4), Share(3, 4)),
-            "test/002_walking_then_running": FarShares(Share(0, 5), Share(), Share()),
+            "test/001_walking": FarFractions(Fraction(4, 5), Fraction(1, 4), Fraction(3, 4)),
+            "test/002_walking_then_running": FarFractions(Fraction(0, 5), Fraction(), Fraction()),
         },
         "micro_auc": {"full": full, "motion": 0.85, "image": 0.5, "text": None, "cross": 0.6},
         "seconds": 321.4,
@@ -71,7 +71,7 @@ def test_a_world_is_measured(tmp_path, cluster, monkeypatch):
     shrinking = ["--shrinking-clips", "1", "--shrinking-frames", "12"]
     parts = ["--models", str(folder), "--out", str(tmp_path / "out"), *small, *shrinking]
     seen = []
-    nothing = FarShares(Share(), Share(), Share())
+    nothing = FarFractions(Fraction(), Fraction(), Fraction())
     monkeypatch.setattr(evaluate_world, "far_shares", lambda *pair: seen.append(pair) or nothing)
     pictures = []
     kept = evaluate_world.average_precisions

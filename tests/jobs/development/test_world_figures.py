@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from jobs.development.world_figures import (
-    FarShares,
-    Share,
+    FarFractions,
+    Fraction,
     Told,
     average_precisions,
     caption_shares,
@@ -104,7 +104,7 @@ def test_clear_objects_are_found_by_boxes_that_are_sure_enough():
         (5, down, 0.24, "person"),
         (10, BIG, 0.9, "person"),
     )
-    assert found_shares(truth, found) == {"walking": Share(1, 2), "lying": Share(1, 3)}
+    assert found_shares(truth, found) == {"walking": Fraction(1, 2), "lying": Fraction(1, 3)}
 
 
 def test_captions_of_whole_and_near_objects_count():
@@ -124,7 +124,7 @@ def test_captions_of_whole_and_near_objects_count():
         (4, BIG, BIKE, BIKE),
         (5, SMALL, BIKE, BIKE),
     )
-    assert caption_shares(truth, told) == {"walking": Share(1, 2), "cycling": Share(1, 1)}
+    assert caption_shares(truth, told) == {"walking": Fraction(1, 2), "cycling": Fraction(1, 1)}
 
 
 def test_far_objects_are_told_by_caption_and_by_sentence():
@@ -144,9 +144,11 @@ def test_far_objects_are_told_by_caption_and_by_sentence():
         (3, far, WALKS, WALKS),
         (5, far, WALKS, WALKS),
     )
-    assert far_shares(truth, told) == FarShares(Share(2, 3), Share(1, 2), Share(2, 2))
+    assert far_shares(truth, told) == FarFractions(Fraction(2, 3), Fraction(1, 2), Fraction(2, 2))
 
 
-@pytest.mark.parametrize(("share", "value"), [(Share(), None), (Share(1, 4), 0.25), (Share(1, 4) + Share(2, 2), 0.5)])
+@pytest.mark.parametrize(
+    ("share", "value"), [(Fraction(), None), (Fraction(1, 4), 0.25), (Fraction(1, 4) + Fraction(2, 2), 0.5)]
+)
 def test_share(share, value):
     assert share.value == value
