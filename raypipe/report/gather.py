@@ -4,7 +4,7 @@ Any state of a run can be reported; what is missing is said in the report's note
 the other: of each a fixed number of points is kept, some 15 KB, and of a fixed number of them pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,40 @@ class Report:
     findings: list[tuple[Finding, Picture]]
 
 
+@dataclass(frozen=True)
+class _Extraction:
+    """What is there to be scored: all videos, how many segments of each are planned, which are done, and which dead."""
+
+    entries: list[Entry]
+    planned: dict[str, int]
+    committed: dict[str, set[int]]
+    dead: list[DeadLetter]
+
+    @property
+    def tests(self) -> list[Entry]:
+        """The readable test videos."""
+        return [entry for entry in self.entries if entry.video.split == "test" and entry.index is not None]
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with videos that can be used in part."""
+        indices = {entry.video.video_id: entry.index for entry in self.entries}
+        return {name: index.damage for name, index in indices.items() if index is not None and index.damage}
+
+    def notes(self) -> list[str]:
+        """Return what is missing, in words."""
+        total = sum(self.planned.values())
+        missing = total - sum(map(len, self.committed.values()))
+        if not self.entries:
+            return ["No video is known yet: the run was stopped while it looked at them. Run raypipe extract."]
+        if not missing:
+            return []
+        num_dead = sum(letter.stage != "probe" for letter in self.dead)
+        dead_too = f", {num_dead:,} of them as dead letters" if num_dead else ""
+        what = f"{missing:,} of {total:,} segments have no features{dead_too}"
+        return [f"{what}: their frames have no scores. raypipe extract goes on with what is left."]
+
+
 def gather(config: "RunConfig") -> Report:
     """Return all that there is to say of a run, complete or not.
 
@@ -77,26 +111,56 @@ def gather(config: "RunConfig") -> Report:
     """
     folder = RunFolder(config.output, config.variation)
     document = read_run(folder, config.flat_features(), config.feature_hash())
+    extraction = _read_extraction(config, folder)
+    notes = extraction.notes()
+    scorer = load_scorer(config, folder)
+    if extraction.entries and scorer is None:
+        notes.append(f"There is no trained {config.score.model} model yet: run raypipe train.")
+    videos, results = _read_results(config, folder, scorer, extraction.tests, notes)
+    if config.score.min_max and videos:
+        notes.append("Scores were scaled to 0..1 within each video, which uses the future and raises micro-AUC.")
+    videos.sort(key=lambda video: (-video.max_score, video.video_id))
+    shown = videos[:MAX_VIDEOS]
+    by_name = {entry.video.video_id: entry for entry in extraction.tests}
+    pictured = [(video, by_name[video.video_id]) for video in shown if video.peaks][:MAX_PICTURED]
+    _add_pictures(folder, config, scorer, pictured, extraction.committed, notes)
+    benchmark = benchmark_of(config.dataset.name, config.dataset.root)
+    metrics = _metrics(results, benchmark)
+    return Report(
+        name=config.variation or folder.root.rstrip("/").rpartition("/")[2] or folder.root,
+        output=without_credentials(folder.root),
+        # A report is handed on more easily than a run folder.
+        config=hide_credentials(config.flat()),
+        config_hash=config.feature_hash(),
+        versions=document.get("versions", {}),
+        counts=_counts(extraction, videos),
+        dead=extraction.dead,
+        damaged=extraction.damaged,
+        notes=notes,
+        metrics=metrics,
+        benchmark=SPECS[benchmark].title if benchmark else None,
+        curves=results.get("curves", {}) if metrics else {},
+        timings=stage_timings(folder),
+        videos=shown,
+        num_left_out=len(videos) - len(shown),
+        findings=_findings(shown),
+    )
+
+
+def _read_extraction(config: "RunConfig", folder: RunFolder) -> _Extraction:
     entries = sorted(read_catalogue(folder).values(), key=lambda entry: entry.video.video_id)
-    known = {entry.video.video_id for entry in entries}
-    committed = {video: indices for video, indices in folder.committed().items() if video in known}
-    dead = [letter for letter in folder.read_dead() if letter.video_id in known]
-    notes: list[str] = []
     planned = {entry.video.video_id: len(plan_video(config, entry)) for entry in entries}
-    missing = sum(planned.values()) - sum(map(len, committed.values()))
-    num_dead = sum(letter.stage != "probe" for letter in dead)
-    if not entries:
-        notes.append("No video is known yet: the run was stopped while it looked at them. Run raypipe extract.")
-    elif missing:
-        what = f"{missing:,} of {sum(planned.values()):,} segments have no features"
-        dead_too = f", {num_dead:,} of them as dead letters" if num_dead else ""
-        notes.append(f"{what}{dead_too}: their frames have no scores. raypipe extract goes on with what is left.")
+    committed = {video: indices for video, indices in folder.committed().items() if video in planned}
+    dead = [letter for letter in folder.read_dead() if letter.video_id in planned]
+    return _Extraction(entries, planned, committed, dead)
+
+
+def _read_results(
+    config: "RunConfig", folder: RunFolder, scorer: Scorer | None, tests: Sequence[Entry], notes: list[str]
+) -> tuple[list[VideoView], dict[str, Any]]:
+    """Return the scored videos and the content of results.json, which is empty if it is of other scores or labels."""
     labels, are_labels_known = _labels(config, notes)
     results = folder.read_json(folder.product("results.json")) or {}
-    scorer = load_scorer(config, folder)
-    if entries and scorer is None:
-        notes.append(f"There is no trained {config.score.model} model yet: run raypipe train.")
-    tests = [entry for entry in entries if entry.video.split == "test" and entry.index is not None]
     rows = {row["video_id"]: row for row in results.get("videos", [])}
     videos, is_stale = _read_videos(folder, config, scorer, tests, labels, rows, notes)
     if labels is not None and videos and not results:
@@ -104,45 +168,16 @@ def gather(config: "RunConfig") -> Report:
     if is_stale or (are_labels_known and labels is None and results.get("metrics")):
         notes.append("results.json is of other scores or labels and is left out: run raypipe evaluate again.")
         results = {}
-    if config.score.min_max and videos:
-        notes.append("Scores were scaled to 0..1 within each video, which uses the future and raises micro-AUC.")
-    videos.sort(key=lambda video: (-video.max_score, video.video_id))
-    shown = videos[:MAX_VIDEOS]
-    by_name = {entry.video.video_id: entry for entry in tests}
-    pictured = [video for video in shown if video.peaks][:MAX_PICTURED]
-    _add_pictures(folder, config, scorer, [(video, by_name[video.video_id]) for video in pictured], committed, notes)
-    benchmark = benchmark_of(config.dataset.name, config.dataset.root)
+    return videos, results
+
+
+def _metrics(results: Mapping[str, Any], benchmark: str | None) -> list[MetricRow]:
     # The paper's own figures come first.
     paper = published(benchmark)[0] if benchmark else None
-    figures, settings = results.get("metrics", {}), config.flat()
-    return Report(
-        name=config.variation or folder.root.rstrip("/").rpartition("/")[2] or folder.root,
-        output=without_credentials(folder.root),
-        # A report is handed on more easily than a run folder.
-        config=hide_credentials(settings),
-        config_hash=config.feature_hash(),
-        versions=document.get("versions", {}),
-        counts=_counts(entries, committed, planned, len(dead), videos),
-        dead=dead,
-        damaged={e.video.video_id: e.index.damage for e in entries if e.index is not None and e.index.damage},
-        notes=notes,
-        metrics=[
-            MetricRow(
-                TITLES.get(name, name),
-                row["value"],
-                row["low"],
-                row["high"],
-                getattr(paper, name, None),
-            )
-            for name, row in figures.items()
-        ],
-        benchmark=SPECS[benchmark].title if benchmark else None,
-        curves=results.get("curves", {}) if figures else {},
-        timings=stage_timings(folder),
-        videos=shown,
-        num_left_out=len(videos) - len(shown),
-        findings=_findings(shown),
-    )
+    return [
+        MetricRow(TITLES.get(name, name), row["value"], row["low"], row["high"], getattr(paper, name, None))
+        for name, row in results.get("metrics", {}).items()
+    ]
 
 
 def _labels(config: "RunConfig", notes: list[str]) -> "tuple[dict[str, list[Interval]] | None, bool]":
@@ -238,20 +273,16 @@ def _findings(videos: Sequence[VideoView]) -> list[tuple[Finding, Picture]]:
     return found
 
 
-def _counts(
-    entries: Sequence[Entry],
-    committed: dict[str, set[int]],
-    planned: dict[str, int],
-    num_dead: int,
-    videos: Sequence[VideoView],
-) -> dict[str, str]:
+def _counts(extraction: _Extraction, videos: Sequence[VideoView]) -> dict[str, str]:
+    entries = extraction.entries
     splits = [entry.video.split for entry in entries]
     num_scored = sum(view.num_frames - view.num_unscored for view in videos)
     frames = sum(entry.index.num_frames for entry in entries if entry.index is not None)
+    num_done, num_planned = sum(map(len, extraction.committed.values())), sum(extraction.planned.values())
     return {
         "videos": f"{len(entries):,} ({splits.count('train'):,} train, {splits.count('test'):,} test)",
         "frames": f"{frames:,}",
-        "segments done": f"{sum(map(len, committed.values())):,} of {sum(planned.values()):,}",
-        "dead letters": f"{num_dead:,}",
+        "segments done": f"{num_done:,} of {num_planned:,}",
+        "dead letters": f"{len(extraction.dead):,}",
         "scored test videos": f"{len(videos):,} of {splits.count('test'):,} ({num_scored:,} frames)",
     }
