@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from raypipe.config.old_keys import REMOVED_KEYS
 from raypipe.config.shipped_models import embedded_folder, is_embedded
 from raypipe.credentials import holds_credentials, without_credentials
 from raypipe.errors import UserError
@@ -21,9 +22,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # What a value should have been, by the first word of pydantic's name of the error.
 _WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
-
-# Keys of earlier versions, and what to do instead.
-_GONE = {f"score.{model}.kind": "remove it; score.model alone says which model scores" for model in ("knn", "gmm")}
 
 
 def digest(document: Any) -> str:
@@ -139,8 +137,8 @@ def _in_words(mistake: dict[str, Any], root: type[BaseModel]) -> str:
     key = ".".join(location)
     kind = mistake["type"]
     if kind in ("extra_forbidden", "invalid_key"):
-        if key in _GONE:
-            return f"{key} is gone since version 0.2: {_GONE[key]}"
+        if key in REMOVED_KEYS:
+            return f"{key} is gone: {REMOVED_KEYS[key]}"
         *parents, last = location
         nearest = _nearest(root, parents, last)
         hint = f"did you mean {nearest!r}? " if nearest else ""

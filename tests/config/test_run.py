@@ -55,8 +55,8 @@ def test_defaults_are_the_papers():
             "unknown key 'detector.yolo.image_sise'; did you mean 'detector.yolo.image_size'?",
         ),
         # Keys of version 0.1 that had one value.
-        ("score.gmm.kind=gmm", "score.gmm.kind is gone since version 0.2: remove it; score.model alone says which "),
-        ("score.knn.kind=knn", "score.knn.kind is gone since version 0.2: remove it; "),
+        ("score.gmm.kind=gmm", "score.gmm.kind is gone: it had one value only: remove it"),
+        ("score.knn.kind=knn", "score.knn.kind is gone: it had one value only: remove it"),
         # Two sections have such a key, so neither is meant.
         ("motion.kind=iou", "unknown key 'motion.kind'; allowed here: pooling, window_seconds"),
         # Wrong types.
