@@ -159,14 +159,12 @@ def evaluate_dataset(
     table = ScoreTable({name: score for name, score in table.scores.items() if name not in others}, table.fps)
     missing = _require_videos(scores, table, list(test), f"the test split of {dataset.root}", is_partial=is_partial)
     require_fitting(_lengths(table, {**listing.label_frames, **known_lengths}, repeat), str(scores))
-    videos = []
-    for name, video in test.items():
-        if name in table.scores:
-            rate = fps or (dataset.frame_rate() if video.is_frames else None)
-            length = known_lengths.get(name, len(table.scores[name]))
-            videos.append(_labelled(video, table.scores[name], listing, length, table.fps.get(name, rate)))
-    evaluation = evaluate_videos(videos, config, seed=seed)
-    return FileEvaluation(evaluation, missing, len(scored_others), notes)
+    videos = [
+        _labelled(video, table, listing, known_lengths, fps or (dataset.frame_rate() if video.is_frames else None))
+        for name, video in test.items()
+        if name in table.scores
+    ]
+    return FileEvaluation(evaluate_videos(videos, config, seed=seed), missing, len(scored_others), notes)
 
 
 def _with_known_lengths(
@@ -279,15 +277,17 @@ def _open_doubtful(
 
 
 def _labelled(
-    video: Video, score: NDArray[np.float64], listing: Listing, length: int, fps: float | None
+    video: Video, table: ScoreTable, listing: Listing, lengths: Mapping[str, int], fps: float | None
 ) -> VideoScores:
-    name = video.video_id
-    num_labelled = listing.label_frames.get(name, length)
+    """Return a video's scores with its labels; `fps` is its frame rate where the table does not tell."""
+    name, score = video.video_id, table.scores[video.video_id]
+    num_labelled = listing.label_frames.get(name, lengths.get(name, len(score)))
     try:
         label, num_cut = align_labels((listing.labels or {}).get(name, []), num_labelled)
     except AnnotationError as error:
         raise UserError(f"{name}: {error}") from error
-    return VideoScores(name, score, label, num_cut, fps, video.class_name, video.scene)
+    rate = table.fps.get(name, fps)
+    return VideoScores(name, score, label, num_cut, rate, video.class_name, video.scene)
 
 
 def read_score_file(path: Path) -> ScoreTable | NDArray[np.float64]:
