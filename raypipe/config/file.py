@@ -30,28 +30,31 @@ def digest(document: Any) -> str:
 
 
 def absolute(path: str) -> str:
-    """Return a local path made absolute, so that every node of a cluster means the same; URIs stay as they are.
+    """Return a local path made absolute, so that it means the same on every node of a cluster. URIs stay as they are.
 
-    `raypipe:models/...` is the folder of a shipped model. Raises UserError where there is no such model, and for a URI
-    that holds a password or a token, which would be kept and shown with it.
+    `raypipe:models/...` is the folder of a shipped model. Raises UserError if there is no such model, or if a URI
+    holds a password or a token, because URIs are stored and shown.
     """
     if is_embedded(path):
         return str(embedded_folder(path))
     if holds_credentials(path):
         raise UserError(
-            f"{without_credentials(path)}: holds a password or a token; leave it out and give it where the store's "
-            "client looks for it (environment, ~/.aws, FSSPEC_<PROTOCOL>)"
+            f"{without_credentials(path)}: holds a password or a token. Remove it from the address, and put it where "
+            "the store's client looks for it (environment, ~/.aws, FSSPEC_<PROTOCOL>)"
         )
     return path if "://" in path else str(Path(os.path.expandvars(path)).expanduser().absolute())
 
 
 def local_folder(path: str) -> str:
-    """Return a folder of weights made absolute. Raises ValueError for a URI: weights are read from each node's disk.
+    """Return a folder of weights made absolute.
 
-    And for a shipped model that is not there: a validator, from which it is called, then names the key.
+    Raises ValueError for a URI, because weights are read from each node's disk, and for a shipped model that is
+    missing. Validators call this, and name the key with the error.
     """
     if "://" in path:
-        raise ValueError(f"{path} is a URI; weights are read from a folder that every node has: copy it there first")
+        raise ValueError(
+            f"{path} is a URI, but weights are read from a local folder on every node: copy it there first"
+        )
     try:
         return absolute(path)
     except UserError as error:
@@ -59,14 +62,14 @@ def local_folder(path: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which takes 1e-4 for a number (YAML 1.1 does not) and a key for one that is there once."""
+    """YAML's safe loader, but it reads 1e-4 as a number, as YAML 1.1 does not, and refuses a key that appears twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping. Raises ConstructorError on a key that is there twice."""
+        """Return the mapping. Raises ConstructorError if a key appears twice."""
         keys = [key.value for key, _ in node.value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} appears twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -102,7 +105,7 @@ def read_document(path: str | Path, overrides: Iterable[str], example: str) -> d
 
 
 def apply_override(document: dict[str, Any], override: str) -> None:
-    """Set a key of nested dicts by `key=value`. Raises UserError on what is none."""
+    """Set a key of nested dicts by `key=value`. Raises UserError on anything else."""
     key, equals, value = override.partition("=")
     if not equals or not all(key.strip().split(".")):
         raise UserError(f"--set {override}: expected key=value, as in score.model=knn")

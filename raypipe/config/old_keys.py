@@ -1,4 +1,4 @@
-"""Keys that a config of an earlier version had and this one has not: what is stored is read without them."""
+"""Keys that configs of earlier versions had. Stored configs are read without them."""
 
 from collections.abc import Mapping
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""The config of a run: one YAML file, validated into frozen models that their stages own."""
+"""The config of a run: one YAML file, validated into frozen models."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,11 +25,11 @@ FEATURE_PARTS = (
     "tracks",
     "motion",
 )
-# A name that is a folder's on any file system.
+# Names that any file system takes for a folder.
 VARIATION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-# What of these decides how fast they are made, or given up, not what they are.
+# Keys of these parts that decide how fast features are made, or when they are given up, but not what they are.
 SPEED_KEYS = ("encode.device", "encode.compile", "encode.microbatch_bytes", "decode.timeout_seconds")
-# What decides which videos have features, not what they are.
+# Keys that decide which videos have features, but not what the features are.
 CHOICE_KEYS = ("dataset.abnormal_training",)
 
 
@@ -160,7 +160,7 @@ class RunConfig(Config):
         if self.segment_bytes is not None and self.warmup_frames <= self.tracks.max_gap_frames:
             raise ValueError(
                 f"warmup_frames ({self.warmup_frames}) must exceed tracks.max_gap_frames "
-                f"({self.tracks.max_gap_frames}): a track may not be lost at the border of a segment"
+                f"({self.tracks.max_gap_frames}): else tracks are lost at the border of a segment"
             )
         return self
 
@@ -168,8 +168,8 @@ class RunConfig(Config):
     def _mixtures_are_for_motion(self) -> Self:
         if self.score.model == "gmm" and self.features.spatial != "none":
             raise ValueError(
-                f"score.model gmm is for motion alone, features.spatial is {self.features.spatial}: its likelihood of "
-                "hundreds of dimensions has no common unit with that of motion; use rm or knn"
+                f"score.model gmm is for motion features only, but features.spatial is {self.features.spatial}. "
+                "Likelihoods of hundreds of dimensions cannot be compared with those of motion; use rm or knn"
             )
         return self
 
@@ -179,7 +179,7 @@ class RunConfig(Config):
         if spatial and not self.weights.blip2:
             raise ValueError(f"weights.blip2 is needed for the features {', '.join(spatial)}")
         if self.needs_sentences and self.sentence.memory != "off" and not self.weights.smm:
-            raise ValueError("weights.smm is needed for sentences; set it, or sentence.memory to off")
+            raise ValueError("weights.smm is needed to carry sentences; set it, or set sentence.memory to off")
         return self
 
     @property
@@ -188,7 +188,7 @@ class RunConfig(Config):
         return bool({"text", "cross"} & set(self.features.extracted))
 
     def encode_resolved(self) -> EncodeConfig:
-        """Return how objects are encoded, where windows are not widened unless it is asked for."""
+        """Return how objects are encoded; unless the config says otherwise, sliding windows are not widened."""
         if self.encode.box_expansion is None and self.detector.kind == "sliding_window":
             return self.encode.model_copy(update={"box_expansion": 0.0})
         return self.encode
@@ -199,7 +199,7 @@ class RunConfig(Config):
         return dict(_flatten({name: document[name] for name in parts or document}))
 
     def flat_features(self) -> dict[str, Any]:
-        """Return the values that decide what is in the features, under dotted keys."""
+        """Return the values that decide what the features are, under dotted keys."""
         parts = [*FEATURE_PARTS]
         if any(name != "motion" for name in self.features.extracted):
             parts += ["encode", "sentence"] if self.needs_sentences else ["encode"]
@@ -210,7 +210,7 @@ class RunConfig(Config):
         return values | {"features": list(self.features.extracted)}
 
     def feature_hash(self) -> str:
-        """Return the hash of all that decides the features."""
+        """Return the hash of everything that decides what the features are."""
         return digest(self.flat_features())
 
 

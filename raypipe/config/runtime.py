@@ -34,7 +34,7 @@ class RayConfig(Config):
 
     @property
     def resources(self) -> Resources | None:
-        """What an autoscaling cluster will have; None where what is there counts."""
+        """The resources that `cluster` names; None if what the cluster has at the start counts."""
         return parse_cluster(self.cluster) if self.cluster is not None else None
 
 

@@ -14,12 +14,12 @@ YOLO, BLIP2, SMM = (f"{PREFIX}models/{name}" for name in ("yolo", "blip2", "smm"
 
 
 def is_embedded(path: str) -> bool:
-    """Whether a path of a config means something that is shipped with raypipe."""
+    """Whether a path in a config names something that is shipped with raypipe."""
     return path.startswith(PREFIX)
 
 
 def embedded_folder(path: str) -> Path:
-    """Return the folder of a shipped model, as of `raypipe:models/yolo`.
+    """Return the folder of a shipped model, such as `raypipe:models/yolo`.
 
     Raises UserError where this installation has no such model.
     """
@@ -37,7 +37,7 @@ def embedded_folder(path: str) -> Path:
 def shipped_name(value: object) -> object:
     """Return the name of a shipped model for the path of its folder, and anything else as it is.
 
-    Where raypipe is installed decides nothing; what the models are is compared apart (`model_folders`).
+    So features do not depend on where raypipe is installed. The models themselves are compared in `weights.identity`.
     """
     if isinstance(value, str) and Path(value).parent == MODELS_FOLDER:
         return f"{PREFIX}models/{Path(value).name}"

@@ -125,14 +125,14 @@ class DetectorConfig(Config):
         for dial, owner in owners.items():
             # boxes_root may stay: it only says where the boxes would be.
             if owner != self.kind and getattr(self, dial) != type(self).model_fields[dial].default:
-                raise ValueError(f"{dial} belongs to kind {owner!r}, and kind is {self.kind!r}: remove one of them")
+                raise ValueError(f"{dial} belongs to kind {owner!r}, but kind is {self.kind!r}: change one of them")
         if self.kind == "yolo" and self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise ValueError(f"min_confidence is {self.min_confidence}; those of yolo lie between 0 and 1")
         return self
 
     @property
     def confidence_threshold(self) -> float:
-        """The least confidence that is kept, in which null has its meaning."""
+        """The least confidence of a box that is kept; what null stands for is filled in."""
         if self.min_confidence is not None:
             return self.min_confidence
         return YOLO_MIN_CONFIDENCE if self.kind == "yolo" else -np.inf
@@ -171,7 +171,7 @@ class TracksConfig(Config):
         for dial in ("high_confidence", "low_confidence") if of_iou else ("matching", "min_iou"):
             if getattr(self, dial) != type(self).model_fields[dial].default:
                 owner = "bytetrack and botsort" if of_iou else "iou"
-                raise ValueError(f"{dial} belongs to {owner}, and kind is {self.kind!r}: remove one of them")
+                raise ValueError(f"{dial} belongs to {owner}, but kind is {self.kind!r}: change one of them")
         if self.low_confidence > self.high_confidence:
             raise ValueError(f"low_confidence {self.low_confidence} exceeds high_confidence {self.high_confidence}")
         return self
@@ -194,7 +194,7 @@ class MotionConfig(Config):
 
 
 def radius_frames(config: MotionConfig, fps: float, stride: int) -> int:
-    """Return how many decoded frames before, and as many after, a frame's window spans."""
+    """Return how many decoded frames a window spans before its frame, which is as many as after it."""
     return round(config.window_seconds / 2 * fps / stride)
 
 

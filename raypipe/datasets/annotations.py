@@ -17,7 +17,7 @@ from raypipe.datasets.npy_header import require_whole, require_whole_member
 from raypipe.datasets.tree import Tree
 from raypipe.errors import UserError
 
-# First bytes of what is found under the names of labels.
+# The first bytes of files that people name like label files.
 _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (NPY)"),
     (b"PK\x03\x04", "a ZIP archive, as NPZ is"),
@@ -33,7 +33,7 @@ _MAGIC = (
 
 
 def describe(content: bytes) -> str:
-    """Return what a file is by its first bytes."""
+    """Return what kind of file this is, by its first bytes."""
     if not content:
         return "empty"
     for magic, name in _MAGIC:
@@ -67,9 +67,9 @@ def whole_numbers(fields: list[str], where: str) -> list[int]:
         try:
             number = float(field)
         except ValueError as error:
-            raise UserError(f"{where}: {field!r} is no frame number") from error
+            raise UserError(f"{where}: {field!r} is not a frame number") from error
         if not number.is_integer():
-            raise UserError(f"{where}: {field!r} is no frame number")
+            raise UserError(f"{where}: {field!r} is not a frame number")
         numbers.append(int(number))
     return numbers
 
@@ -84,7 +84,7 @@ def read_npy(tree: Tree, relative: str) -> NDArray[np.bool_]:
 
 
 def read_npz(tree: Tree, relative: str) -> dict[str, NDArray[np.bool_]]:
-    """Return frame labels, bool (T,), of all arrays of an NPZ file by their keys. Raises UserError on anything else."""
+    """Return the frame labels, bool (T,), in each array of an NPZ file. Raises UserError on anything else."""
     place, content = tree.place(relative), tree.read(relative)
     if not content.startswith(b"PK\x03\x04"):
         raise UserError(f"{place}: expected an NPZ file of frame labels, but it is {describe(content)}")
@@ -98,19 +98,19 @@ def read_npz(tree: Tree, relative: str) -> dict[str, NDArray[np.bool_]]:
 
 
 def frame_labels(load: Callable[[], Any], where: str) -> NDArray[np.bool_]:
-    """Return what `load` gives as frame labels, bool (T,). Raises UserError, naming `where`, where it is none."""
+    """Return what `load` gives as frame labels, bool (T,). Raises UserError, naming `where`, if they are not labels."""
     try:
         array = np.asarray(load())
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             raise UserError(
-                f"{where}: holds pickled objects, which could run code, and is not read; save it as plain numbers"
+                f"{where}: holds pickled objects, which can run code, so it is not read; save it as plain numbers"
             ) from error
         raise UserError(f"{where}: is damaged ({error})") from error
     except (OSError, EOFError, SyntaxError, zipfile.BadZipFile) as error:
         raise UserError(f"{where}: is damaged ({error})") from error
     if array.dtype.kind not in "buif" or array.ndim == 0 or array.size != max(array.shape):
-        raise UserError(f"{where}: expected one 0 or 1 a frame, found {array.dtype} of shape {array.shape}")
+        raise UserError(f"{where}: expected one 0 or 1 per frame, found {array.dtype} of shape {array.shape}")
     if not np.isin(array, (0, 1)).all():
         raise UserError(f"{where}: frame labels are 0 and 1, found {np.setdiff1d(array, (0, 1))[:3].tolist()}")
     return array.reshape(-1).astype(bool)

@@ -27,8 +27,8 @@ NUM_LISTED = 10
 # Findings of this kind are shown beside the counts.
 COUNT = "count"
 HASH_BYTES = 1 << 20
-ONLY_VIDEOS = "splits and labels are not checked until the layout is mended; all that looks like a video is"
-NOTHING_ELSE = "nothing else could be checked until this is mended"
+ONLY_VIDEOS = "splits and labels are not checked until the layout is right; everything that looks like a video is"
+NOTHING_ELSE = "nothing else can be checked until this is put right"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Count:
 
 @dataclass
 class CopyReport:
-    """What was found out about a copy. `notes` are of the reader, and no reason to worry on their own."""
+    """What was found out about a copy. `notes` come from the reader, and are no fault on their own."""
 
     dataset: DatasetName
     root: str
@@ -82,9 +82,9 @@ class _Probed:
 
 
 def check_dataset(name: DatasetName, root: str, *, is_probed: bool = True) -> CopyReport:
-    """Compare a copy below `root` with what is known of the data set; `is_probed` has every video opened.
+    """Compare a copy below `root` with what is known of the data set. With `is_probed`, every video is opened.
 
-    Raises UserError where the root is no folder; whatever else is wrong is a finding.
+    Raises UserError if the root is not a folder. Anything else that is wrong is a finding.
     """
     official = SPECS[name]
     report = CopyReport(name, root, is_probed=is_probed)
@@ -218,7 +218,7 @@ def _findings_of_labels(listing: Listing, probed: dict[str, _Probed]) -> Iterato
 
 
 def _findings_of_content(videos: Sequence[Video]) -> Iterator[CopyFault]:
-    """Yield a finding for videos of the same content: of those of the same size, the hash tells."""
+    """Yield a finding for videos of the same content. Only videos of the same size are hashed."""
     by_size: dict[tuple[bool, int], list[Video]] = defaultdict(list)
     for video in videos:
         if video.num_bytes:
@@ -272,10 +272,10 @@ def report_lines(report: CopyReport) -> list[str]:
     if NOTHING_ELSE in report.notes:
         lines.append(NOTHING_ELSE)
     if not report.findings:
-        lines.append("nothing is wrong with it" if report.is_probed else "nothing is wrong with what was checked")
+        lines.append("no fault was found" if report.is_probed else "no fault was found in what was checked")
     elif official.page:
         lines += [""] if lines[-1] else []
-        lines += [f"The whole of it is {official.parts}.", f"It is at {official.page}", f"({official.paper})"]
+        lines += [f"It consists of {official.parts}.", f"Download it at {official.page}", f"({official.paper})"]
     return lines
 
 

@@ -64,7 +64,7 @@ class Draft:
         video_id, intervals = id_of(video_id), list(intervals)
         for start, stop in intervals:
             if not 0 <= start < stop:
-                raise UserError(f"{where}: {video_id}: frames {start} to {stop} are no interval (end exclusive)")
+                raise UserError(f"{where}: {video_id}: frames {start} to {stop} are not an interval (end exclusive)")
         if overlaps(intervals):
             self._overlapping.append(video_id)
         if intervals:

@@ -116,7 +116,7 @@ def _read_labels(fs: Any, base: str, known: Mapping[str, str]) -> dict[str, list
         except ValueError as error:
             raise UserError(f"{path}:{line}: {error}") from error
         if not 0 <= start < end:
-            raise UserError(f"{path}:{line}: frames {start} to {end} are no interval (0-based, end exclusive)")
+            raise UserError(f"{path}:{line}: frames {start} to {end} are not an interval (0-based, end exclusive)")
         video_id = known.get(same_name(row["video"]))
         if video_id is None:
             raise UserError(f"{path}:{line}: there is no video {row['video']!r} in the data set")

@@ -1,4 +1,4 @@
-"""What is wrong with folders of frames: pictures that cannot be decoded, missing numbers, the same content twice."""
+"""Faults in folders of frames: pictures that cannot be decoded, missing numbers, the same content twice."""
 
 import hashlib
 import io
@@ -45,8 +45,8 @@ def find_faults(folder: str | Path) -> FrameFaults:
 def find_gaps(names: list[str]) -> tuple[str, ...]:
     """Return the numbers that are missing between the frames' own, as "3" or "3 to 7".
 
-    Every second or every fifth frame is a series too. Nothing is missing in names that are no series: other text before
-    the last number, a number twice, or fewer numbers there than not, as of times.
+    Every second or every fifth frame is a series too. Names that are not a series have no gaps: those with different
+    text before the last number, a number twice, or more numbers missing than present, as where numbers are times.
     """
     if has_decimals(names):
         return ()
@@ -75,7 +75,7 @@ def digest_frames(folder: str | Path) -> str:
 
 def _decoded_size(file: PictureFile) -> tuple[int, int]:
     content = file.read()
-    # What verify() looks at, as the sums of a PNG's parts, load() does not, and the other way round.
+    # verify() looks at things that load() does not, such as the checksums of a PNG, and the other way round.
     with Image.open(io.BytesIO(content)) as image:
         image.verify()
     with Image.open(io.BytesIO(content)) as image:
@@ -88,5 +88,5 @@ def _decoded_size(file: PictureFile) -> tuple[int, int]:
 
 def _reason(file: PictureFile, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "is no image" if file.read() else "is empty"
+        return "is not an image" if file.read() else "is empty"
     return f"cannot be decoded ({error})"

@@ -50,11 +50,11 @@ class Listing:
 
 
 def some(names: Sequence[str] | Collection[str]) -> str:
-    """Return the first few names, and that there are more."""
+    """Return the first few names, with dots if there are more."""
     listed = list(names)
     return ", ".join(listed[:NUM_SHOWN]) + (", ..." if len(listed) > NUM_SHOWN else "")
 
 
 def joined_note(names: Sequence[str]) -> str:
-    """Return what is told of the videos whose intervals overlapped."""
+    """Return the note about videos whose intervals overlapped."""
     return f"videos whose intervals overlap, joined: {len(names):,} ({some(names)})"

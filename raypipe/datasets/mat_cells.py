@@ -25,7 +25,7 @@ _NUMBERS = range(6, 16)
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 
 
-# Every step of a run lists its data set, and the masks of 21 videos take seconds.
+# Every step of a run lists its data set, and reading the masks of 21 videos takes seconds.
 @lru_cache(maxsize=32)
 def any_pixel(content: bytes, variable: str, where: str) -> NDArray[np.bool_]:
     """Return whether each mask of the cell array `variable` has a pixel set, bool (T,), of a MAT file's content.
@@ -34,7 +34,7 @@ def any_pixel(content: bytes, variable: str, where: str) -> NDArray[np.bool_]:
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[126:_HEADER_BYTES], "")
     if not order:
-        raise UserError(f"{where}: is no MATLAB file of version 5 to 7")
+        raise UserError(f"{where}: is not a MATLAB file of version 5 to 7")
     if content[124:126] != struct.pack(f"{order}H", _VERSION):
         raise UserError(f"{where}: is a MATLAB file of another version, perhaps 7.3 (HDF5); save it again as version 7")
     others = []
@@ -60,7 +60,7 @@ def any_pixel(content: bytes, variable: str, where: str) -> NDArray[np.bool_]:
 
 def _flags(cells: "_Stream", array_class: int, dims: tuple[int, ...], where: str) -> NDArray[np.bool_]:
     if array_class != _CELLS or prod(dims) != max(dims) or not 0 <= prod(dims) < _MAX_FRAMES:
-        raise UserError(f"{where} is no row of masks (a cell array), but class {array_class} of size {dims}")
+        raise UserError(f"{where} is not a row of masks (a cell array), but class {array_class} of size {dims}")
     flags = np.zeros(prod(dims), bool)
     for number in range(len(flags)):
         kind, body = cells.element()
@@ -71,10 +71,10 @@ def _flags(cells: "_Stream", array_class: int, dims: tuple[int, ...], where: str
         mask = _Stream(body, cells.order)
         mask_class, _, _ = mask.matrix_header()
         if mask_class not in _NUMBERS:
-            raise UserError(f"{where} holds something else than masks: class {mask_class} for frame {number}")
+            raise UserError(f"{where} holds something other than masks: class {mask_class} for frame {number}")
         kind, data = mask.element()
         if kind not in _DTYPES:
-            raise EOFError(f"the mask of frame {number} is no numbers")
+            raise EOFError(f"the mask of frame {number} is not made of numbers")
         flags[number] = np.frombuffer(data, cells.order + _DTYPES[kind]).any()
     return flags
 
@@ -97,7 +97,7 @@ class _Stream:
             return data
         parts = []
         while size:
-            # In small bites, because what of a bite is left over is copied each time.
+            # In small bites, because the unused rest of each bite is copied.
             bite = self._packed or self._take(_BITE_BYTES)
             part = self._unpacker.decompress(bite, size)
             self._packed = self._unpacker.unconsumed_tail
@@ -113,7 +113,7 @@ class _Stream:
         return taken
 
     def tag(self) -> tuple[int, int, bytes | None]:
-        """Return the next element's type and size, and its data where they are so few that the tag holds them."""
+        """Return the next element's type and size, and its data if it is small enough to stand in the tag."""
         head = self._read(8)
         kind, size = struct.unpack(f"{self.order}II", head)
         if kind >> 16:
@@ -129,7 +129,7 @@ class _Stream:
         return kind, data
 
     def matrix_header(self) -> tuple[int, tuple[int, ...], str]:
-        """Return the class, size and name of the matrix whose data the stream is at the beginning of."""
+        """Return the class, size and name of the matrix whose data comes next in the stream."""
         _, flags = self.element()
         _, dims = self.element()
         _, name = self.element()

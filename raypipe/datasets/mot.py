@@ -11,7 +11,7 @@ from raypipe.datasets.spelling import by_same_name, same_name
 from raypipe.errors import AnnotationError
 from raypipe.video.location import locate
 
-# Past this a frame number written as a float is not exact.
+# Above this, a frame number written as a float is not exact.
 MAX_FRAME = 2**53
 
 SUFFIX = ".txt"

@@ -1,4 +1,4 @@
-"""Whether an NPY file is as long as its header says, asked before memory for what it promises is taken."""
+"""Checking that an NPY file is as long as its header says, before memory is taken for it."""
 
 import math
 import zipfile
@@ -15,7 +15,7 @@ DEFLATE_RATIO = 1032
 def require_whole(file: IO[bytes], num_bytes: int, where: str) -> None:
     """Raise UserError, naming `where`, on an NPY of `num_bytes` whose header promises more than that.
 
-    What is no NPY, or holds pickled objects, of which no header tells the size, is left to who reads it.
+    Files that are not NPY, and pickled objects, whose size no header tells, are left to the reader.
     """
     try:
         version = npy_format.read_magic(file)

@@ -1,4 +1,4 @@
-"""Names of videos: how they are compared, in whatever way a disk, a label or a score file spells them."""
+"""Names of videos, and how they are compared when disks, labels and score files spell them differently."""
 
 import unicodedata
 from collections.abc import Iterable

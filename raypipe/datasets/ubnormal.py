@@ -43,7 +43,7 @@ def read_ubnormal(root: str) -> Listing:
 def _add(draft: Draft, name: str, split: str, kind: str, tracks: dict[str, str]) -> None:
     parts = name.split("_")
     if len(parts) < 3 or not parts[2].isdigit():
-        raise UserError(f"{draft.tree.root}: the lists name {name!r}, which is no video of a scene")
+        raise UserError(f"{draft.tree.root}: the lists name {name!r}, which is not the name of a scene's video")
     scene = f"Scene{parts[2]}"
     found = draft.tree.find(f"{scene}/{name}")
     if found is None:

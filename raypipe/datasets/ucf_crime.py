@@ -55,8 +55,8 @@ def read_ucf_crime(root: str) -> Listing:
 def parse_temporal(lines: list[tuple[int, str]], where: str) -> dict[str, list[Interval]]:
     """Return the abnormal intervals of every video by its name, half open, from numbered lines of the annotation.
 
-    A line is name, class, and the first and last frame of two intervals, both -1 where there is none. Raises UserError
-    on anything else, naming `where` and the line.
+    A line holds name, class, and the first and last frame of two intervals; both are -1 if there is none. Raises
+    UserError on anything else, naming `where` and the line.
     """
     intervals: dict[str, list[Interval]] = {}
     for number, line in lines:
@@ -72,7 +72,7 @@ def parse_temporal(lines: list[tuple[int, str]], where: str) -> dict[str, list[I
             if (first, last) == (-1, -1):
                 continue
             if not 0 <= first <= last:
-                raise UserError(f"{where}:{number}: {first} to {last} are no first and last frame")
+                raise UserError(f"{where}:{number}: {first} to {last} are not a first and a last frame")
             own.append((first, last + 1))
         if (fields[1].lower() == "normal") == bool(own):
             raise UserError(f"{where}:{number}: {name} is of class {fields[1]} and has {len(own)} abnormal intervals")
@@ -83,7 +83,7 @@ def parse_temporal(lines: list[tuple[int, str]], where: str) -> dict[str, list[I
 def _intervals_of(name: str, intervals: dict[str, list[Interval]], is_normal: bool, temporal: str) -> list[Interval]:
     own = intervals.get(name.rpartition("/")[2])
     if own is None:
-        raise UserError(f"{name} is a test video, but {temporal} says nothing of it")
+        raise UserError(f"{name} is a test video, but {temporal} does not mention it")
     if bool(own) == is_normal:
-        raise UserError(f"{name}: {temporal} gives it {len(own)} abnormal intervals, which its folder contradicts")
+        raise UserError(f"{name}: {temporal} gives it {len(own)} abnormal intervals, but its folder says otherwise")
     return own

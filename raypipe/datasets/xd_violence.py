@@ -4,8 +4,8 @@
     v=S-7rRLrxnVQ__#1_label_B4-0-0.mp4           the name ends in the labels: A is normal
     annotations.txt                              v=S-7rRLrxnVQ__#1_label_B4-0-0 0 1517 1970 3038
 
-The numbers are pairs of frames, at 24 frames a second; the end of a pair is exclusive, as the benchmark's readers have
-it. A video of several kinds counts as the first, the most prominent. Violent training videos are in the split
+The numbers are pairs of frames, at 24 frames a second. The end of a pair is exclusive, as in the benchmark's readers. A
+video of several kinds counts as the first, which is the most prominent. Violent training videos are in the split
 `train_abnormal`.
 """
 
@@ -75,7 +75,7 @@ def read_xd_violence(root: str) -> Listing:
 
 
 def class_of(name: str) -> str | None:
-    """Return the class of a video by its name, the first where it has several; None where the name has none."""
+    """Return the class that a video's name tells, the first of several; None if it tells none."""
     match = re.search(r"_label_([A-Z0-9]+)(?:-[A-Z0-9]+)*$", name)
     return CLASSES.get(match[1]) if match else None
 
@@ -97,5 +97,5 @@ def parse_annotations(lines: list[tuple[int, str]], where: str) -> dict[str, lis
         intervals[name] = list(zip(frames[::2], frames[1::2], strict=True))
         for first, stop in intervals[name]:
             if not 0 <= first < stop:
-                raise UserError(f"{where}:{number}: {first} to {stop} are no first frame and end")
+                raise UserError(f"{where}:{number}: {first} to {stop} are not a first frame and an end")
     return intervals

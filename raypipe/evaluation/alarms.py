@@ -102,7 +102,7 @@ def report_alarms(
 ) -> AlarmReport:
     """Return what V videos' scores, (T,) each with NaN where unscored, give as alarms.
 
-    Alarms of a video that are at most `gap_seconds` apart are one. Intervals are over videos, as those of the metrics.
+    Alarms of a video at most `gap_seconds` apart count as one. Intervals are over videos, as for the metrics.
     """
     videos, num_unscored = [], 0
     for score, label, rate in zip(scores, labels, fps, strict=True):

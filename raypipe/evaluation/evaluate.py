@@ -23,7 +23,7 @@ class VideoScores:
     """One test video: `score` float64 (T,), higher is more abnormal, NaN where unscored; `label` bool (T,).
 
     `num_cut` says how many labelled frames `align_labels` had to cut because the video ends before them. `fps` is None
-    where it is not known: then delays and false alarms per hour are not either. `class_name` and `scene` are those of
+    if it is not known; then there are no delays and no false alarms per hour. `class_name` and `scene` are those of
     `datasets.folder.Video`.
     """
 

@@ -338,7 +338,7 @@ def _read_lengths(path: Path, names: Iterable[str]) -> dict[str, int]:
         if len(row) != 2 or not row[1].isdecimal():
             raise UserError(f"{path}:{number}: expected a video and its number of frames, not {','.join(row)!r}")
         if row[0] in lengths:
-            raise UserError(f"{path}:{number}: {row[0]} is there twice")
+            raise UserError(f"{path}:{number}: {row[0]} appears twice")
         lengths[row[0]] = int(row[1])
     known = by_same_name(names, "the data set")
     return {known.get(same, name): lengths[name] for same, name in by_same_name(lengths, str(path)).items()}

@@ -105,7 +105,7 @@ def _timeline(axes: Axes, video: VideoScores, frames_per_second: float) -> None:
     axes.plot(time, video.score, color=INK, linewidth=1.0, solid_joinstyle="round")
     axes.set_xlim(0, max(len(video.score), 1) / frames_per_second)
     title = video.video_id if len(video.video_id) <= 40 else "…" + video.video_id[-39:]
-    # A name may hold dollar signs, which are no formula.
+    # A dollar sign in a name does not begin a formula.
     axes.set_title(title, fontsize=8, loc="left", parse_math=False)
     axes.locator_params(axis="x", nbins=5)
     axes.locator_params(axis="y", nbins=4)

@@ -63,7 +63,7 @@ def metric_table(evaluation: Evaluation) -> str:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """Return what must be said beside the figures, a line each."""
+    """Return the remarks that belong to the figures, a line each."""
     lines = [
         f"{len(evaluation.videos):,} videos ({len(evaluation.one_class_videos):,} of one class), "
         f"{evaluation.num_frames:,} frames: {evaluation.num_abnormal:,} abnormal, {evaluation.num_unscored:,} unscored"
@@ -81,7 +81,7 @@ def notes(evaluation: Evaluation) -> list[str]:
         more = len(evaluation.alignment) - 5
         lines.append("labels did not fit the frames: " + named + (f" and {more} more videos" if more > 0 else ""))
     if evaluation.alarms is None and evaluation.videos:
-        lines.append("no detection delays and false alarms per hour: the frame rate is not known")
+        lines.append("no detection delays or false alarms per hour, because the frame rate is not known")
     return lines
 
 
@@ -145,7 +145,7 @@ def results_document(
 ) -> dict[str, Any]:
     """Return the content of results.json, ready for `write_json`.
 
-    `timings` maps a stage to `seconds` and `frames_per_second`. What is None is left out: a score file has no run.
+    `timings` maps a stage to `seconds` and `frames_per_second`. None is left out, because a score file has no run.
     """
     document: dict[str, Any] = {
         "metrics": {

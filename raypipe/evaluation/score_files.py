@@ -352,6 +352,6 @@ def _checked(column: Any, video: NDArray[Any], frame: NDArray[Any], names: list[
         bad = bad[column.take(bad).is_valid().to_numpy(zero_copy_only=False)]
         raise UserError(
             f"{path}: {bad.size:,} of {score.size:,} scores are NaN or infinite, the first is {names[video[bad[0]]]} "
-            f"frame {frame[bad[0]]}; leave the score of a frame that was not scored empty"
+            f"frame {frame[bad[0]]}; where a frame has no score, leave its cell empty"
         )
     return score

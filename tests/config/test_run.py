@@ -322,7 +322,7 @@ def test_a_value_of_another_type_is_no_value(tmp_path, override, message):
 def test_a_key_that_is_there_twice_is_refused(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("score: {model: knn}\noutput: out\nscore: {min_max: true}\n")
-    with pytest.raises(UserError, match=r"run.yaml is not YAML: 'score' is there twice"):
+    with pytest.raises(UserError, match=r"run.yaml is not YAML: 'score' appears twice"):
         load_config(path)
 
 
@@ -340,8 +340,11 @@ BOXES = {"kind": "boxes", "boxes_root": "b"}
     ("changes", "message"),
     [
         ({"weights": {}}, r"weights\.blip2 is needed for the features cross"),
-        ({"weights": {"blip2": "w"}}, r"weights\.smm is needed for sentences; set it, or sentence\.memory to off"),
-        ({"score": {"model": "gmm"}}, r"score\.model gmm is for motion alone"),
+        (
+            {"weights": {"blip2": "w"}},
+            r"weights\.smm is needed to carry sentences; set it, or set sentence\.memory to off",
+        ),
+        ({"score": {"model": "gmm"}}, r"score\.model gmm is for motion features only"),
         ({"features": {"spatial": "look"}}, r"features\.spatial: \"look\" must be"),
         ({"features": {"keep": ["look"]}}, r"features\.keep\.0: \"look\" must be"),
         ({"sentence": {"min_length": 50}}, r"min_length 50 exceeds max_length 30"),

@@ -63,7 +63,7 @@ def test_a_whole_copy(tmp_path, capsys, name):
     WRITERS[name](tmp_path)
     assert main(["datasets", "check", name, str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert said.endswith("nothing is wrong with it\n")
+    assert said.endswith("no fault was found\n")
     assert "http" not in said
 
 
@@ -112,7 +112,7 @@ def test_a_copy_in_which_much_is_wrong(tmp_path, capsys):
     for line in (
         "abnormal frames           3         8  5 too few",
         "missing: lists or labels name them: 1\n    test/v=S-7rRLrxnVQ__#1_label_B4-0-0",
-        "It is at https://roc-ng.github.io/XD-Violence/",
+        "Download it at https://roc-ng.github.io/XD-Violence/",
         "1-1004, 1005-2004, 2005-2804, 2805-3319 and 3320-3954",
     ):
         assert line in said
@@ -208,7 +208,7 @@ def test_damage_in_folders_of_frames(tmp_path, capsys):
     empty, cut, page, small = found["damaged frames"].names
     assert empty == "test/b/003.jpg: is empty"
     assert cut.startswith("test/b/005.jpg: cannot be decoded (image file is truncated")
-    assert page == "test/b/006.jpg: is no image"
+    assert page == "test/b/006.jpg: is not an image"
     assert small == "test/b/007.jpg: is 8x6, the frames before 64x48"
     assert found["gap"].names == ("test/b: 2", "test/b: 9 to 10")
     assert findings("folder", tmp_path, is_probed=False) == {}
@@ -256,7 +256,7 @@ def test_videos_are_checked_where_labels_are_missing(tmp_path, capsys):
     unopened = check.check_dataset("nwpu_campus", str(tmp_path), is_probed=False)
     assert [(count.name, count.here) for count in unopened.counts] == [("videos", 5), ("frames", None)]
     assert main(["datasets", "check", "nwpu_campus", str(tmp_path)]) == 3
-    assert "note: splits and labels are not checked until the layout is mended" in capsys.readouterr().out
+    assert "note: splits and labels are not checked until the layout is right" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("files", [{}, {"test/1.mp4": b"", "test/1.avi": b""}])
@@ -266,7 +266,7 @@ def test_nothing_more_to_check_is_told(tmp_path, capsys, files):
     assert main(["datasets", "check", "folder", str(tmp_path)]) == 3
     layout, last = capsys.readouterr().out.splitlines()[-2:]
     assert layout.startswith("layout: ")
-    assert last == "nothing else could be checked until this is mended"
+    assert last == "nothing else can be checked until this is put right"
 
 
 def test_masks_are_no_videos_where_the_layout_cannot_be_read(tmp_path):

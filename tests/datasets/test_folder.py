@@ -69,8 +69,8 @@ def test_intervals_that_overlap_are_joined_and_told(tmp_path):
         ({"1.mp4": "", "splits.csv": "video,split\n1,test\n1,train\n"}, "splits.csv:3: 1 is in both splits"),
         ({"1.mp4": "", "splits.csv": "video,split\n1,test\n2,test\n"}, "splits.csv names 1 videos .* 2"),
         ({"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/2,0,1\n"}, "no video 'test/2'"),
-        ({"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/1,9,9\n"}, "9 to 9 are no interval"),
-        ({"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/1,-1,9\n"}, "-1 to 9 are no interval"),
+        ({"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/1,9,9\n"}, "9 to 9 are not an interval"),
+        ({"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/1,-1,9\n"}, "-1 to 9 are not an interval"),
         (
             {"test/1.mp4": "", "labels.csv": "video,start_frame,end_frame\ntest/1,a,9\n"},
             "labels.csv:2: invalid literal",

@@ -63,13 +63,13 @@ def test_it_finds_what_scipy_finds(shapes, dtype, do_compression):
     [
         (saved({"gt": cells_of(MASKS)}), "expected the variable volLabel, found gt"),
         (saved({}), "expected the variable volLabel, found none"),
-        (saved({"volLabel": np.zeros((3, 3))}), "volLabel is no row of masks"),
-        (saved({"volLabel": cells_of(["text", "more"])}), "holds something else than masks: class 4 for frame 0"),
-        (saved({"volLabel": cells_of([csc_matrix(np.eye(2))])}), "holds something else than masks"),
+        (saved({"volLabel": np.zeros((3, 3))}), "volLabel is not a row of masks"),
+        (saved({"volLabel": cells_of(["text", "more"])}), "holds something other than masks: class 4 for frame 0"),
+        (saved({"volLabel": cells_of([csc_matrix(np.eye(2))])}), "holds something other than masks"),
         (saved({"volLabel": cells_of(MASKS)}, format="5")[:-20], "is damaged"),
         (b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(384) + b"\x89HDF\r\n", "another version, perhaps 7.3"),
-        (b"", "is no MATLAB file"),
-        (b"0 1 1 0\n" * 40, "is no MATLAB file"),
+        (b"", "is not a MATLAB file"),
+        (b"0 1 1 0\n" * 40, "is not a MATLAB file"),
     ],
 )
 def test_what_is_something_else_is_named(content, message):

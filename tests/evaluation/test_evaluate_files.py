@@ -226,7 +226,7 @@ def test_lengths_that_are_given_need_no_videos(tmp_path, data):
         ("video,num_frames\ntest/a,50\n", "1 of 2 videos of the test split .* have no scores: test/b"),
         ("video,num_frames\ntest/a,30\ntest/c,20\n", "1 videos are not in the test split .*: test/c"),
         ("video,num_frames\ntest/a,-3\n", "lengths.csv:2: expected a video and its number of frames, not 'test/a,-3'"),
-        ("video,num_frames\ntest/a,1\ntest/a,2\n", "lengths.csv:3: test/a is there twice"),
+        ("video,num_frames\ntest/a,1\ntest/a,2\n", "lengths.csv:3: test/a appears twice"),
         (
             "video,num_frames\ntest/a,30\ntest/b,21\n",
             "has 50 scores, but the 2 videos have 51 frames by .*lengths",
@@ -276,7 +276,7 @@ def test_lengths_of_scores_that_name_their_videos_are_held_against_them(tmp_path
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("video,start_frame,end_frame\ntest/a,20,10\n", "labels.csv:2: frames 20 to 10 are no interval"),
+        ("video,start_frame,end_frame\ntest/a,20,10\n", "labels.csv:2: frames 20 to 10 are not an interval"),
         ("video,start_frame,end_frame\ntest/x,1,10\n", "there is no video 'test/x'"),
         (None, "has no labels: nothing to compare"),
     ],

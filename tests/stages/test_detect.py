@@ -121,9 +121,9 @@ def test_rows_are_checked():
         ({"kind": "sliding_window", "window_pixels": 7}, "greater than or equal to 8"),
         (
             {"boxes_root": "b", "window_pixels": 60},
-            "window_pixels belongs to kind 'sliding_window', and kind is 'boxes'",
+            "window_pixels belongs to kind 'sliding_window', but kind is 'boxes'",
         ),
-        ({"boxes_root": "b", "yolo": {"weights": "x.pt"}}, "yolo belongs to kind 'yolo', and kind is 'boxes'"),
+        ({"boxes_root": "b", "yolo": {"weights": "x.pt"}}, "yolo belongs to kind 'yolo', but kind is 'boxes'"),
         ({"kind": "sliding_window", "vlm": {"model": "m"}}, "vlm belongs to kind 'vlm'"),
         ({"kind": "yolo", "yolo": {"weights": "x.pt", "sha256": "abc"}}, "pattern"),
         ({"kind": "yolo", "yolo": {"weights": "x.pt"}, "min_confidence": 25}, "those of yolo lie between 0 and 1"),
@@ -139,9 +139,9 @@ def test_bad_configs_are_refused(fields, message):
     ("fields", "message"),
     [
         ({"kind": "sort"}, "'iou', 'bytetrack' or 'botsort'"),
-        ({"kind": "bytetrack", "min_iou": 0.5}, "min_iou belongs to iou, and kind is 'bytetrack'"),
+        ({"kind": "bytetrack", "min_iou": 0.5}, "min_iou belongs to iou, but kind is 'bytetrack'"),
         ({"kind": "botsort", "matching": "greedy"}, "matching belongs to iou"),
-        ({"high_confidence": 0.5}, "high_confidence belongs to bytetrack and botsort, and kind is 'iou'"),
+        ({"high_confidence": 0.5}, "high_confidence belongs to bytetrack and botsort, but kind is 'iou'"),
         ({"kind": "bytetrack", "low_confidence": 0.5}, "low_confidence 0.5 exceeds high_confidence 0.25"),
     ],
 )
