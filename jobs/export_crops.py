@@ -1,4 +1,4 @@
-"""Cut the objects of a run's normal training videos out, with their captions, for jobs/train_itam.py ("D. 2").
+"""Cut the objects of a run's normal training videos out, with their captions, for jobs/train_blip2.py ("D. 2").
 
 python jobs/export_crops.py --config run.yaml --out data/crops --every 1.0
 """

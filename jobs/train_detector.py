@@ -6,14 +6,14 @@ python jobs/train_detector.py --config jobs/world/detector.yaml --set key=value
 from functools import partial
 
 from raypipe.cli.main import run_script
-from raypipe.pretraining.detector import DetectorConfig, load_detector_config, plan_detector, train_detector
+from raypipe.pretraining.detector import DetectorTrainingConfig, load_detector_config, plan_detector, train_detector
 from raypipe.tracking.experiment import track
 from raypipe.tracking.server import ui_command
 
 TITLES = {"ap50": "AP50", "ap50_95": "AP50-95", "precision": "precision", "recall": "recall"}
 
 
-def main(config: DetectorConfig) -> int:
+def main(config: DetectorTrainingConfig) -> int:
     """Train, record it and say what came of it; return the exit code."""
     plan = plan_detector(config)
     for part, title in (("train", "training data"), ("val", "held out")):

@@ -1,4 +1,4 @@
-"""The config of a BLIP-2 stage-1 training."""
+"""The config of a BLIP-2 training."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,12 +6,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from raypipe.config.file import absolute, local_folder, read_document, validate
-from raypipe.config.runtime import RayConfig, TrackingConfig
+from raypipe.config.file import local_folder
 from raypipe.models.augment import AugmentConfig
-from raypipe.pretraining.caption_pairs import MIN_IMAGES, PairsConfig
-
-EXAMPLE = "jobs/train_itam.yaml"
+from raypipe.pretraining.caption_pairs import MIN_IMAGES
+from raypipe.pretraining.recipe import CaptionTrainingConfig, WorkersConfig, load_config
 
 
 class VitConfig(BaseModel):
@@ -28,7 +26,7 @@ class VitConfig(BaseModel):
     mlp_ratio: float = Field(4.0, gt=0, description="width of its feed-forward layers over V_d")
 
 
-class ItamModelConfig(BaseModel):
+class Blip2ModelConfig(BaseModel):
     """Which model, and from where it starts. What is null is as in `start`, or as in LAVIS's `pretrain`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -71,10 +69,8 @@ class ItamModelConfig(BaseModel):
         return self.train_vit or self.start is None
 
 
-class ItamTrainConfig(BaseModel):
+class Blip2TrainConfig(WorkersConfig):
     """How it is trained: warm-up, then a half cosine to 0."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(10, ge=1, description="passes over the images, each with one of its captions")
     batch_size: int = Field(64, ge=MIN_IMAGES, description="pairs per step and worker; contrast is over all workers")
@@ -92,33 +88,17 @@ class ItamTrainConfig(BaseModel):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="of the matrix products; weights stay fp32. On a CPU without bf16, fp32 is taken"
     )
-    workers: int = Field(1, ge=1, description="processes that train together")
-    use_gpu: bool = Field(False, description="a GPU for each worker")
-    threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")
     keep_image_bytes: int = Field(8 << 30, ge=0, description="images that a worker keeps in memory; more are read anew")
-    max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
 
 
-class ItamConfig(BaseModel):
+class Blip2TrainingConfig(CaptionTrainingConfig):
     """Everything that the training depends on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
-    data: PairsConfig
-    model: ItamModelConfig
+    model: Blip2ModelConfig
     augment: AugmentConfig = AugmentConfig()
-    train: ItamTrainConfig = ItamTrainConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    ray: RayConfig = RayConfig()
-
-    @field_validator("output")
-    @classmethod
-    def _output_is_absolute(cls, output: str) -> str:
-        return absolute(output)
+    train: Blip2TrainConfig = Blip2TrainConfig()
 
 
-def load_itam_config(path: str | Path, overrides: Iterable[str] = ()) -> ItamConfig:
+def load_blip2_config(path: str | Path, overrides: Iterable[str] = ()) -> Blip2TrainingConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
-    return validate(ItamConfig, read_document(path, overrides, EXAMPLE), str(path))
+    return load_config(Blip2TrainingConfig, "blip2", path, overrides)

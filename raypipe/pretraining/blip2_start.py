@@ -9,16 +9,13 @@ from raypipe.errors import UserError
 from raypipe.models.blip2.config import Stage1Config, read_config
 from raypipe.models.blip2.init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2.tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
-from raypipe.pretraining.blip2_config import ItamModelConfig
+from raypipe.pretraining.blip2_config import Blip2ModelConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-# What a checkpoint holds beside the optimizer's state.
-TRAINED_FILE = "trained.safetensors"
-
-
+# The name of a trained tensor that is none of the model's.
 TEMPERATURE = "temperature"
 
 
@@ -32,7 +29,7 @@ class Start:
     new: list[str]
 
 
-def plan_sizes(config: ItamModelConfig, captions: Iterable[str]) -> tuple[Stage1Config, list[str]]:
+def plan_sizes(config: Blip2ModelConfig, captions: Iterable[str]) -> tuple[Stage1Config, list[str]]:
     """Return the sizes of the model to train and its word pieces. Raises UserError where they do not fit each other."""
     base = read_config(Path(config.start) / "config.json")[0] if config.start else Stage1Config()
     changes: dict[str, Any] = {"can_caption": True}
@@ -62,7 +59,7 @@ def plan_sizes(config: ItamModelConfig, captions: Iterable[str]) -> tuple[Stage1
     return sizes, vocab
 
 
-def start_from(config: ItamModelConfig, sizes: Stage1Config, vocab: list[str], seed: int) -> Start:
+def start_from(config: Blip2ModelConfig, sizes: Stage1Config, vocab: list[str], seed: int) -> Start:
     """Return the weights that training starts from. Raises UserError where `start` cannot lend them."""
     if config.start is None:
         weights = initial_weights(sizes, seed)

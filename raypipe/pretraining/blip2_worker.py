@@ -1,8 +1,6 @@
-"""What one Ray Train worker does to train the image-text alignment module (Appendix E)."""
+"""What one Ray Train worker does to train BLIP-2 (Appendix E)."""
 
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,15 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from raypipe.distributed.worker_group import (
-    STATE_FILE,
-    gathered,
-    least_over_workers,
-    mean_over_workers,
-    refuse,
-    report_epoch,
-    said_by_first,
-)
+from raypipe.distributed.worker_group import gathered, least_over_workers, mean_over_workers, refuse, said_by_first
 from raypipe.models.augment import augment
 from raypipe.models.blip2.config import Stage1Config
 from raypipe.models.blip2.losses import TEMPERATURE_RANGE, Pairs, Stage1Objective
@@ -34,13 +24,13 @@ from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.preprocess import normalise
 from raypipe.models.blip2.tokenizer import SentenceTokenizer
 from raypipe.models.precision import products_here, products_in
-from raypipe.pretraining.blip2_config import ItamConfig, ItamTrainConfig
-from raypipe.pretraining.blip2_start import TRAINED_FILE, start_from
+from raypipe.pretraining.blip2_config import Blip2TrainConfig, Blip2TrainingConfig
+from raypipe.pretraining.blip2_start import start_from
 from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
 from raypipe.pretraining.coco_captions import CaptionSet
+from raypipe.pretraining.epochs import OPTIMIZER_FILE, TRAINED_FILE, Worker, begin, is_over, run_epochs
 from raypipe.pretraining.images import TrainingImages, store_failure, unreadable_note
 
-OPTIMIZER_FILE = "optimizer.pt"
 LOSSES = ("itc", "itm", "itg")
 MAX_GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.98)
@@ -60,72 +50,87 @@ class _WorkerImages:
     numbers: range
 
 
+# Held-out images and, of those that can be read, the captions.
+Pool = tuple[TrainingImages, list[tuple[str, ...]]]
+
+
 def train_loop(settings: dict[str, Any]) -> None:
     """Train on one worker; rank 0 reports a checkpoint after each epoch, from which another attempt goes on.
 
     Worker r of W has every W-th image from r on, shuffles them anew each epoch, and leaves out what fills no batch.
     All that is random in an epoch is seeded by it, so a resumed training repeats an undisturbed one.
     """
-    config = ItamConfig.model_validate(settings["config"])
+    config = Blip2TrainingConfig.model_validate(settings["config"])
     sizes, train = Stage1Config(**settings["sizes"]), config.train
-    context, device = ray.train.get_context(), ray.train.torch.get_device()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    # Not all of the machine by default, as in `train_worker`.
-    half = max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size())
-    torch.set_num_threads(train.threads or half)
+    worker = begin(train.threads)
+    if is_over(train.epochs):
+        return
     tokenizer = SentenceTokenizer(settings["vocab"], sizes)
     fit, held_out = read_pairs(config.data)
-    share = _read_share(fit, rank, world, config.augment.stored_size(sizes.image_size), train, tokenizer)
-    pool = _read_pool(held_out, sizes.image_size, train) if rank == 0 else None
+    share = _read_share(fit, worker, config.augment.stored_size(sizes.image_size), train, tokenizer)
+    pool = _read_pool(held_out, sizes.image_size, train) if worker.rank == 0 else None
     unreadable = gathered(share.images.unreadable | (pool[0].unreadable if pool else {}))
     steps = least_over_workers(len(share.images.readable) // train.batch_size)
     refused = _refusal(steps, train, pool, unreadable)
     if refused:
         refuse(refused)
         return
+    objective = _objective(config, sizes, settings["vocab"], tokenizer).to(worker.device)
+    optimizers = make_optimizers(objective, train)
+    wrapped = ray.train.torch.prepare_model(objective)
+    precision = _precision(train, worker.device)
 
-    start = start_from(config.model, sizes, settings["vocab"], config.seed)
+    def train_epoch(epoch: int) -> tuple[dict[str, float], int]:
+        return _train_epoch(wrapped, objective, optimizers, share, config, (epoch, steps), worker), steps
+
+    run_epochs(
+        train.epochs,
+        train=train_epoch,
+        measure=lambda: _measure(objective, tokenizer, pool, precision, train.batch_size),
+        notes=lambda: {
+            "temperature": float(objective.temperature.detach()),
+            "unreadable": unreadable_note(unreadable),
+            "precision": precision,
+        },
+        unreadable=unreadable,
+        save=partial(_save, objective, optimizers),
+        restore=partial(_restore, objective, optimizers),
+    )
+
+
+def _objective(
+    config: Blip2TrainingConfig, sizes: Stage1Config, vocab: list[str], tokenizer: SentenceTokenizer
+) -> Stage1Objective:
+    start = start_from(config.model, sizes, vocab, config.seed)
     model = Blip2.from_weights(sizes, start.weights, "start")
     model.tokenizer = tokenizer
-    objective = Stage1Objective(
+    return Stage1Objective(
         model,
         train_vision=config.model.trains_vit,
         train_projections=config.model.train_projections,
-        temperature=train.temperature,
-        dropout=train.dropout,
-    ).to(device)
-    optimizers = make_optimizers(objective, train)
-    history: list[dict[str, float]] = []
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as directory:
-            history = _restore(Path(directory), objective, optimizers)
-    wrapped = ray.train.torch.prepare_model(objective)
-
-    for epoch in range(len(history), train.epochs):
-        means = _train_epoch(wrapped, objective, optimizers, share, config, (epoch, steps, rank), device)
-        if not all(math.isfinite(value) for value in means.values()):
-            refuse(f"training diverged in epoch {epoch} ({means}): lower train.learning_rate")
-            return
-        history.append(means)
-        state = {
-            "refused": None,
-            "history": history,
-            "steps": steps * (epoch + 1),
-            "temperature": float(objective.temperature.detach()),
-            "unreadable": unreadable_note(unreadable),
-            "precision": _precision(train, device),
-        }
-        if pool:
-            objective.eval()
-            with products_in(_precision(train, device), device):
-                measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], train.batch_size)
-            history[-1] |= {f"held_out_{name}": value for name, value in measured.items()}
-        report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
-        report_epoch(report, state, partial(_save, objective, optimizers))
+        temperature=config.train.temperature,
+        dropout=config.train.dropout,
+    )
 
 
-def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
+def _measure(
+    objective: Stage1Objective,
+    tokenizer: SentenceTokenizer,
+    pool: Pool | None,
+    precision: Literal["fp32", "bf16"],
+    batch_size: int,
+) -> dict[str, float]:
+    """Return the figures on the held-out images, which rank 0 alone holds."""
+    if pool is None:
+        return {}
+    objective.eval()
+    model = objective.model
+    with products_in(precision, model.device):
+        measured = alignment_metrics(model, tokenizer, _pixels(pool[0]), pool[1], batch_size)
+    return {f"held_out_{name}": value for name, value in measured.items()}
+
+
+def learning_rate(step: int, num_steps: int, config: Blip2TrainConfig) -> float:
     """Return the rate of a step: rising evenly over the warm-up, then a half cosine from the peak towards 0."""
     warmup = round(config.warmup_fraction * num_steps)
     if step < warmup:
@@ -133,7 +138,7 @@ def learning_rate(step: int, num_steps: int, config: ItamTrainConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def make_optimizers(objective: Stage1Objective, config: ItamTrainConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(objective: Stage1Objective, config: Blip2TrainConfig) -> list[torch.optim.Optimizer]:
     """Return what trains the objective: AdamW, of which biases, norms and the temperature do not decay.
 
     With `optimizer: muon` the weights of all linear layers but the matching head, which ends in two classes, are Muon's
@@ -170,21 +175,19 @@ def set_rate(optimizers: Sequence[torch.optim.Optimizer], rate: float) -> None:
 
 
 def _read_share(
-    fit: CaptionSet, rank: int, world: int, size: int, config: ItamTrainConfig, tokenizer: SentenceTokenizer
+    fit: CaptionSet, worker: Worker, size: int, config: Blip2TrainConfig, tokenizer: SentenceTokenizer
 ) -> _WorkerImages:
-    own = fit.images[rank::world]
+    own = fit.images[worker.rank :: worker.world]
     images = TrainingImages([image.path for image in own], size, config.keep_image_bytes)
     ids, mask = tokenizer.encode([caption for image in own for caption in image.captions])
     ends = np.cumsum([len(image.captions) for image in own]).tolist()
     rows = [range(end - len(image.captions), end) for end, image in zip(ends, own, strict=True)]
     # As small as they can be kept: COCO has 600 thousand captions.
-    return _WorkerImages(images, ids.to(torch.int32), mask.to(torch.bool), rows, range(len(fit.images))[rank::world])
+    numbers = range(len(fit.images))[worker.rank :: worker.world]
+    return _WorkerImages(images, ids.to(torch.int32), mask.to(torch.bool), rows, numbers)
 
 
-def _read_pool(
-    held_out: CaptionSet, size: int, config: ItamTrainConfig
-) -> tuple[TrainingImages, list[tuple[str, ...]]]:
-    """Return the held-out images and, of those that can be read, the captions."""
+def _read_pool(held_out: CaptionSet, size: int, config: Blip2TrainConfig) -> Pool:
     images = TrainingImages([image.path for image in held_out.images], size, config.keep_image_bytes)
     return images, [held_out.images[position].captions for position in images.readable]
 
@@ -193,7 +196,7 @@ def _pixels(images: TrainingImages) -> Any:
     return lambda start, stop: normalise(images.read(images.readable[start:stop]))
 
 
-def _refusal(steps: int, config: ItamTrainConfig, pool: Any, unreadable: Mapping[str, str]) -> str | None:
+def _refusal(steps: int, config: Blip2TrainConfig, pool: Pool | None, unreadable: Mapping[str, str]) -> str | None:
     """Return why there is nothing to train with, known to all workers alike, or None."""
     lost = f"; {len(unreadable)} images could not be read" if unreadable else ""
     refused = store_failure(unreadable)
@@ -212,15 +215,15 @@ def _train_epoch(
     objective: Stage1Objective,
     optimizers: Sequence[torch.optim.Optimizer],
     share: _WorkerImages,
-    config: ItamConfig,
-    place: tuple[int, int, int],
-    device: torch.device,
+    config: Blip2TrainingConfig,
+    place: tuple[int, int],
+    worker: Worker,
 ) -> dict[str, float]:
     """Go through the worker's images once; return the mean losses over all workers, and the temperature."""
-    epoch, steps, rank = place
+    (epoch, steps), device = place, worker.device
     train, size = config.train, objective.model.config.image_size
     objective.train()
-    seed = (config.seed * 1_000_003 + epoch) * 1_009 + rank
+    seed = worker.seed(config.seed, epoch)
     torch.manual_seed(seed)
     totals = torch.zeros(len(LOSSES), dtype=torch.float64, device=device)
     for step, (images, batch) in enumerate(_batches(share, train.batch_size, steps, seed)):
@@ -259,7 +262,7 @@ def _batches(share: _WorkerImages, size: int, steps: int, seed: int) -> Iterator
             yield images, (share.ids[chosen].long(), share.mask[chosen].long(), numbers)
 
 
-def _precision(config: ItamTrainConfig, device: torch.device) -> Literal["fp32", "bf16"]:
+def _precision(config: Blip2TrainConfig, device: torch.device) -> Literal["fp32", "bf16"]:
     return products_here(config.precision, on_gpu=device.type != "cpu")
 
 
@@ -273,17 +276,12 @@ def _save(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer
     torch.save([optimizer.state_dict() for optimizer in optimizers], directory / OPTIMIZER_FILE)
 
 
-def _restore(
-    directory: Path, objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer]
-) -> list[dict[str, float]]:
-    """Load what `_save` wrote and return the history so far; of a training that was refused there is none."""
-    history: list[dict[str, float]] = json.loads((directory / STATE_FILE).read_text())["history"]
-    if history:
-        saved = load_file(directory / TRAINED_FILE)
-        for name, parameter in objective.named_parameters():
-            if parameter.requires_grad:
-                parameter.data.copy_(saved[name.removeprefix("model.")])
-        states = torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
-        for optimizer, state in zip(optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
-    return history
+def _restore(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
+    """Load what `_save` wrote."""
+    saved = load_file(directory / TRAINED_FILE)
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            parameter.data.copy_(saved[name.removeprefix("model.")])
+    states = torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict(state)

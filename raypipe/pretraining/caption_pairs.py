@@ -1,8 +1,7 @@
 """The (image, caption) pairs that models are trained on, and those held out to measure them."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -12,8 +11,6 @@ from raypipe.pretraining.coco_captions import CaptionSet, read_captions, split_i
 
 # Fewer cannot be told from one another.
 MIN_IMAGES = 2
-# Settings of a training that say where and how it is computed, and nothing of its result.
-PLACEMENT = ("use_gpu", "threads", "max_failures", "keep_image_bytes", "keep_token_bytes")
 
 
 class PairsConfig(BaseModel):
@@ -41,11 +38,6 @@ class PairsConfig(BaseModel):
     @classmethod
     def _is_absolute(cls, path: str | None) -> str | None:
         return absolute(path) if path else path
-
-
-def what_decides(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings of a training that decide its result, up to the last bits of a device's arithmetic."""
-    return {key: value for key, value in train.items() if key not in PLACEMENT}
 
 
 def read_pairs(config: PairsConfig) -> tuple[CaptionSet, CaptionSet]:

@@ -1,16 +1,13 @@
 """Training of a small YOLO from nothing: Ultralytics' own trainer, and one of its architectures made narrower.
 
-Reads data as Ultralytics lays it out (`data.yaml`, images/, labels/), as the drawn world's
-`--split detection` does. The result is a folder like a converted checkpoint, read without unpickling anything. An
-interrupted training goes on after its last whole epoch.
+Reads data as Ultralytics lays it out (`data.yaml`, images/, labels/), as the drawn world's `--split detection` does.
+The result is a folder like a converted checkpoint, read without unpickling anything. An interrupted training goes on
+after its last whole epoch; one that was interrupted after its last epoch is only measured.
 """
 
 import hashlib
-import shlex
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,19 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from raypipe.config.file import absolute, digest, local_folder, read_document, validate
-from raypipe.config.runtime import TrackingConfig
-from raypipe.credentials import hide_credentials, without_credentials
+from raypipe.config.file import absolute, local_folder
 from raypipe.errors import UserError
-from raypipe.run_folder.record import versions
+from raypipe.pretraining.recipe import TrainingConfig, card_of, commit_result, load_config, train_once, training_hash
 from raypipe.run_folder.storage import RunFolder
 
 if TYPE_CHECKING:
     from raypipe.tracking.experiment import MetricLogger
 
-EXAMPLE = "jobs/world/detector.yaml"
 OUTPUT_FOLDER = "yolo"
-CARD_FILE = "card.json"
 PARTS = ("train", "val")
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 # Ultralytics' names of the held-out figures, and ours.
@@ -67,22 +60,19 @@ class DetectorTrainConfig(BaseModel):
     threads: int = Field(1, ge=1, description="CPU threads; with a GPU, processes that load pictures")
 
 
-class DetectorConfig(BaseModel):
+class DetectorTrainingConfig(TrainingConfig):
     """Everything that the training depends on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the result and the checkpoints, a local path")
     seed: int = Field(0, ge=0, lt=2**31, description="of all that is random")
     data: str = Field(min_length=1, description="data.yaml of a data set in Ultralytics' layout")
     model: DetectorModelConfig = DetectorModelConfig()
     train: DetectorTrainConfig = DetectorTrainConfig()
-    tracking: TrackingConfig = TrackingConfig()
 
     @field_validator("output")
     @classmethod
-    def _is_on_this_machine(cls, path: str) -> str:
-        return local_folder(path)
+    def _output_is_absolute(cls, output: str) -> str:
+        return local_folder(output)
 
     @field_validator("data")
     @classmethod
@@ -90,23 +80,23 @@ class DetectorConfig(BaseModel):
         return absolute(path)
 
 
-def load_detector_config(path: str | Path, overrides: Iterable[str] = ()) -> DetectorConfig:
+def load_detector_config(path: str | Path, overrides: Iterable[str] = ()) -> DetectorTrainingConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
-    return validate(DetectorConfig, read_document(path, overrides, EXAMPLE), str(path))
+    return load_config(DetectorTrainingConfig, "detector", path, overrides)
 
 
 @dataclass(frozen=True)
 class DetectorPlan:
     """A training whose data are known to be there; `training_hash` names all that decides its result."""
 
-    config: DetectorConfig
+    config: DetectorTrainingConfig
     class_names: list[str]
     num_pictures: dict[str, int]
     num_boxes: dict[str, int]
     training_hash: str
 
 
-def plan_detector(config: DetectorConfig) -> DetectorPlan:
+def plan_detector(config: DetectorTrainingConfig) -> DetectorPlan:
     """Look at the data. Raises UserError where they are not as Ultralytics wants them."""
     try:
         document = yaml.safe_load(Path(config.data).read_text(encoding="utf-8"))
@@ -135,11 +125,8 @@ def plan_detector(config: DetectorConfig) -> DetectorPlan:
             content.update(f"{part}/{picture.name}\0{picture.stat().st_size}\0{text}\0".encode())
         if not num_boxes[part]:
             raise UserError(f"data: {config.data}: {part} has no boxes beside {folder}; expected labels/{part}/*.txt")
-    settings = config.model_dump(include={"seed", "model", "train"})
-    del settings["train"]["use_gpu"], settings["train"]["threads"]
-    return DetectorPlan(
-        config, class_names, num_pictures, num_boxes, digest([settings, class_names, content.hexdigest()])
-    )
+    name = training_hash(config, config.train, class_names, content.hexdigest(), model=config.model.model_dump())
+    return DetectorPlan(config, class_names, num_pictures, num_boxes, name)
 
 
 def train_detector(
@@ -147,59 +134,100 @@ def train_detector(
 ) -> tuple[dict[str, Any], bool]:
     """Train, or find trained already; return the result's card and whether it was trained now.
 
-    `say` is told of every epoch. The result is `<output>/yolo`. Raises UserError where the architecture is none of
-    Ultralytics'.
+    `say` is told of every epoch. The result is `<output>/yolo`, which `detector.yolo.weights` of a run names. Raises
+    UserError where the architecture is none of Ultralytics'.
     """
-    import torch
+    return train_once(
+        plan.config, OUTPUT_FOLDER, plan.training_hash, lambda folder: _train_and_commit(plan, folder, say, logger)
+    )
 
-    from raypipe.models.detection.quiet_ultralytics import detection_trainer, load_checkpoint, train_in_bf16
+
+def _train_and_commit(
+    plan: DetectorPlan, folder: RunFolder, say: Callable[[str], None], logger: "MetricLogger | None"
+) -> dict[str, Any]:
     from raypipe.weights.yolo import convert_yolo
 
-    config, folder = plan.config, RunFolder(plan.config.output)
-    known = folder.read_json(f"{OUTPUT_FOLDER}/{CARD_FILE}")
-    if known is not None and known.get("training_hash") == plan.training_hash:
-        return known, False
+    config, started = plan.config, time.monotonic()
     place = Path(config.output) / "training" / plan.training_hash
-    last = place / "weights" / "last.pt"
-    if last.exists() and load_checkpoint(last)[1]["epoch"] < 0:
-        # Without its optimizer a checkpoint cannot be gone on from, and its figures are not known.
-        say("an earlier training was ended after its last epoch, before it was measured: training anew")
-        shutil.rmtree(place)
     place.mkdir(parents=True, exist_ok=True)
+    last = place / "weights" / "last.pt"
+    if _epochs_done(last, config.train.epochs) < config.train.epochs:
+        found = _train(plan, place, last, say, logger)
+    else:
+        say("an earlier training ended after its last epoch, before it was measured: only measuring")
+        found = measure(plan, place, last)
+    metrics = {ours: round(float(found[theirs]), 4) for theirs, ours in METRICS.items()}
+    if logger:
+        logger({f"held_out_{name}": value for name, value in metrics.items()}, config.train.epochs - 1)
+    data = {"pictures": plan.num_pictures, "boxes": plan.num_boxes, "class_names": plan.class_names}
+    steps = config.train.epochs * -(-plan.num_pictures["train"] // config.train.batch_size)
+    card = card_of(config, plan.training_hash, data, steps, metrics)
+    card["seconds_of_last_start"] = round(time.monotonic() - started)
+    # This program wrote the checkpoint.
+    commit_result(folder, OUTPUT_FOLDER, card, lambda out: convert_yolo(last, out, trust_pickle=True))
+    return card
+
+
+def _epochs_done(last: Path, epochs: int) -> int:
+    """Return how many epochs a checkpoint of Ultralytics has behind it; one without its optimizer has them all."""
+    from raypipe.models.detection.quiet_ultralytics import load_checkpoint
+
+    if not last.exists():
+        return 0
+    epoch = int(load_checkpoint(last)[1]["epoch"])
+    return epochs if epoch < 0 else epoch + 1
+
+
+def _settings(plan: DetectorPlan, place: Path) -> dict[str, Any]:
+    """Return Ultralytics' settings of the training and its measurement."""
+    config, train = plan.config, plan.config.train
+    return {
+        "data": config.data,
+        "imgsz": train.image_size,
+        "seed": config.seed,
+        "deterministic": True,
+        "device": "0" if train.use_gpu else "cpu",
+        "workers": train.threads if train.use_gpu else 0,
+        "plots": False,
+        "project": str(place.parent),
+        "name": place.name,
+        "exist_ok": True,
+        "save_dir": str(place),
+        "verbose": False,
+    }
+
+
+def _train(
+    plan: DetectorPlan, place: Path, last: Path, say: Callable[[str], None], logger: "MetricLogger | None"
+) -> Mapping[str, float]:
+    """Train the epochs that are left; return Ultralytics' figures."""
+    import torch
+
+    from raypipe.models.detection.quiet_ultralytics import detection_trainer, train_in_bf16
+
+    config, train = plan.config, plan.config.train
     architecture = place / "architecture.yaml"
     architecture.write_text(yaml.safe_dump(scaled_architecture(config.model, len(plan.class_names)), sort_keys=False))
-    started = time.monotonic()
     trainer = detection_trainer()(
-        overrides={
+        overrides=_settings(plan, place)
+        | {
             "model": str(last if last.exists() else architecture),
             "resume": str(last) if last.exists() else False,
-            "data": config.data,
-            "epochs": config.train.epochs,
-            "batch": config.train.batch_size,
-            "imgsz": config.train.image_size,
+            "epochs": train.epochs,
+            "batch": train.batch_size,
             "optimizer": "AdamW",
-            "lr0": config.train.learning_rate,
+            "lr0": train.learning_rate,
             "lrf": 0.01,
             "cos_lr": True,
             "warmup_epochs": 1,
-            "close_mosaic": config.train.plain_epochs,
-            "seed": config.seed,
-            "deterministic": True,
-            "device": "0" if config.train.use_gpu else "cpu",
+            "close_mosaic": train.plain_epochs,
             "amp": False,
-            "workers": config.train.threads if config.train.use_gpu else 0,
             "cache": "ram",
             "val": False,
-            "plots": False,
-            "project": str(place.parent),
-            "name": place.name,
-            "exist_ok": True,
-            "save_dir": str(place),
-            "verbose": False,
         }
     )
     # Not before: on a CPU, the trainer has just set them to one less than there are cores.
-    torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(train.threads)
 
     def tell(trainer: Any) -> None:
         losses = {
@@ -210,28 +238,28 @@ def train_detector(
         if logger:
             logger(losses, trainer.epoch)
 
-    if config.train.precision == "bf16":
+    if train.precision == "bf16":
         trainer.add_callback("on_train_start", train_in_bf16)
     trainer.add_callback("on_train_epoch_end", tell)
     trainer.train()
-    metrics = {ours: round(float(trainer.metrics[theirs]), 4) for theirs, ours in METRICS.items()}
-    if logger:
-        logger({f"held_out_{name}": value for name, value in metrics.items()}, config.train.epochs - 1)
-    out = Path(config.output) / OUTPUT_FOLDER
-    # Written a moment ago, by this program.
-    convert_yolo(last, out, trust_pickle=True)
-    card = {
-        "training_hash": plan.training_hash,
-        "data": {"pictures": plan.num_pictures, "boxes": plan.num_boxes, "class_names": plan.class_names},
-        "steps": config.train.epochs * -(-plan.num_pictures["train"] // config.train.batch_size),
-        "metrics": metrics,
-        "seconds_of_last_start": round(time.monotonic() - started),
-        "config": hide_credentials(config.model_dump()),
-        "versions": versions(),
-        "command": without_credentials(shlex.join(sys.argv)),
-    }
-    folder.commit_json(f"{OUTPUT_FOLDER}/{CARD_FILE}", card)
-    return card, True
+    found: Mapping[str, float] = trainer.metrics
+    return found
+
+
+def measure(plan: DetectorPlan, place: Path, last: Path) -> Mapping[str, float]:
+    """Return the figures that Ultralytics' trainer would have ended with; the checkpoint loses its optimizer."""
+    import torch
+
+    from raypipe.models.detection.quiet_ultralytics import detection_validator, strip_optimizer
+
+    train = plan.config.train
+    strip_optimizer(last)
+    # As the trainer measures: twice as many pictures at once as it trains on, no larger than they need be.
+    own = {"model": str(last), "batch": 2 * train.batch_size, "rect": True, "split": "val", "mode": "val"}
+    validator = detection_validator()(save_dir=place, args=_settings(plan, place) | own)
+    torch.set_num_threads(train.threads)
+    found: Mapping[str, float] = validator(model=str(last))
+    return found
 
 
 def scaled_architecture(config: DetectorModelConfig, num_classes: int) -> dict[str, Any]:

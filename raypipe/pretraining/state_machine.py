@@ -2,26 +2,20 @@
 
 An image's own captions hold of it. A caption of another image with a different meaning does not: what may or may not
 hold, because it shares too many words with what is said of the image, is left out. Or a file says what holds
-(`jobs/label_vqa.py` writes one).
+(`raypipe pretrain labels` writes one).
 """
 
-import json
-import shlex
-import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raypipe.config.file import digest
-from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
 from raypipe.models.blip2.config import Stage1Config, read_config
-from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs, what_decides
+from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
 from raypipe.pretraining.coco_captions import CaptionSet
+from raypipe.pretraining.recipe import card_of, commit_result, train_once, trained_on_workers, training_hash
 from raypipe.pretraining.state_machine_config import SmmConfig
 from raypipe.pretraining.vqa_labels import VqaLabels, read_labels
-from raypipe.run_folder.record import versions
 from raypipe.run_folder.storage import RunFolder
 from raypipe.weights.identity import fingerprint, require_files
 
@@ -74,11 +68,18 @@ def plan_smm(config: SmmConfig) -> SmmPlan:
         if config.labels_held_out:
             require_labelled(labels, held_out, "held out", str(config.targets.labels))
     tagger = Questioner(config.targets.questions).tagger_name
-    settings = config.model_dump(include={"seed", "targets", "train"}) | {"shape": asdict(shape), "tagger": tagger}
-    settings["train"] = what_decides(settings["train"])
-    pairs = [[image.image_id, image.path, *image.captions] for part in (fit, held_out) for image in part.images]
-    said = labels and [labels.image_ids, labels.captions, labels.answers.tolist()]
-    name = digest([settings, config.model.initialisation, len(fit.images), pairs, said, fingerprint(blip2)])
+    name = training_hash(
+        config,
+        config.train,
+        config.model.initialisation,
+        len(fit.images),
+        [[image.image_id, image.path, *image.captions] for part in (fit, held_out) for image in part.images],
+        labels and [labels.image_ids, labels.captions, labels.answers.tolist()],
+        fingerprint(blip2),
+        targets=config.targets.model_dump(),
+        shape=asdict(shape),
+        tagger=tagger,
+    )
     return SmmPlan(config, fit, held_out, labels, shape, tagger, name)
 
 
@@ -107,63 +108,36 @@ def train_smm(plan: SmmPlan, logger: "MetricLogger | None" = None) -> tuple[dict
     The result is `<output>/smm`, which `weights.smm` of a run names. Raises UserError where too few images turn out
     to be readable, or the cluster too small.
     """
-    from raypipe.distributed.cluster import connect
-    from raypipe.distributed.trainer import run_training
-    from raypipe.distributed.worker_group import STATE_FILE
-    from raypipe.models.state_machine.machine import CARD_FILE
-    from raypipe.pretraining.state_machine_worker import TRAINED_FILE, train_loop
+    return train_once(
+        plan.config, OUTPUT_FOLDER, plan.training_hash, lambda folder: _train_and_commit(plan, folder, logger)
+    )
+
+
+def _train_and_commit(plan: SmmPlan, folder: RunFolder, logger: "MetricLogger | None") -> dict[str, Any]:
+    from raypipe.pretraining.epochs import TRAINED_FILE
+    from raypipe.pretraining.state_machine_worker import train_loop
 
     config = plan.config
-    folder = RunFolder(config.output)
-    known = folder.read_json(f"{OUTPUT_FOLDER}/{CARD_FILE}")
-    if known is not None and known.get("training_hash") == plan.training_hash:
-        return known, False
-    connect(config.ray)
-    checkpoint = run_training(
-        train_loop,
-        {"config": hide_credentials(config.model_dump()), "shape": asdict(plan.shape)},
-        folder=folder,
-        name=plan.training_hash,
-        epochs=config.train.epochs,
-        workers=config.train.workers,
-        use_gpu=config.train.use_gpu,
-        max_failures=config.train.max_failures,
-        logger=logger,
-    )
-    with checkpoint.as_directory() as directory:
-        state = json.loads((Path(directory) / STATE_FILE).read_text())
-        if state["refused"]:
-            raise UserError(state["refused"])
-        card = {
-            "training_hash": plan.training_hash,
-            "data": {
-                "read": plan.fit.report(),
-                "held_out": plan.held_out.report(),
-                "labels": plan.labels and plan.labels.report(),
-            },
+    settings = {"shape": asdict(plan.shape)}
+    with trained_on_workers(config, config.train, plan.training_hash, train_loop, settings, logger) as found:
+        directory, state = found
+        labels = plan.labels and plan.labels.report()
+        data = {"read": plan.fit.report(), "held_out": plan.held_out.report(), "labels": labels}
+        card = card_of(config, plan.training_hash, data, state["steps"], state["history"][-1]) | {
             "tagger": plan.tagger,
             "unreadable": state["unreadable"],
             "blip2": {"folder": config.model.blip2, "fingerprint": fingerprint(Path(config.model.blip2))},
-            "steps": state["steps"],
-            "metrics": state["history"][-1],
             "history": state["history"],
-            "config": hide_credentials(config.model_dump()),
-            "versions": versions(),
-            "command": without_credentials(shlex.join(sys.argv)),
         }
-        _write_result(folder, plan.shape, Path(directory) / TRAINED_FILE, card)
-    return card, True
 
+        def write(out: Path) -> None:
+            from safetensors.torch import load_file
 
-def _write_result(folder: RunFolder, shape: "StateMachineShape", trained: Path, card: dict[str, Any]) -> None:
-    """Commit the folder of the trained machine, its card last."""
-    from safetensors.torch import load_file
+            from raypipe.models.state_machine.machine import StateMachine
 
-    from raypipe.models.state_machine.machine import CARD_FILE, StateMachine
+            machine = StateMachine(plan.shape)
+            machine.load_state_dict(load_file(directory / TRAINED_FILE))
+            machine.save(out, card)
 
-    machine = StateMachine(shape)
-    machine.load_state_dict(load_file(trained))
-    with tempfile.TemporaryDirectory() as directory:
-        out = Path(directory) / OUTPUT_FOLDER
-        machine.save(out, card)
-        folder.commit_files(out, OUTPUT_FOLDER, last=CARD_FILE)
+        commit_result(folder, OUTPUT_FOLDER, card, write)
+    return card

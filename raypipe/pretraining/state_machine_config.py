@@ -6,12 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from raypipe.config.file import absolute, local_folder, read_document, validate
-from raypipe.config.runtime import RayConfig, TrackingConfig
+from raypipe.config.file import absolute, local_folder
 from raypipe.models.blip2.config import Precision
-from raypipe.pretraining.caption_pairs import MIN_IMAGES, PairsConfig
-
-EXAMPLE = "jobs/train_smm.yaml"
+from raypipe.pretraining.caption_pairs import MIN_IMAGES
+from raypipe.pretraining.recipe import CaptionTrainingConfig, WorkersConfig, load_config
 
 
 class SmmModelConfig(BaseModel):
@@ -39,7 +37,9 @@ class SmmTargetsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    labels: str | None = Field(None, min_length=1, description="labels of jobs/label_vqa.py; null: captions alone")
+    labels: str | None = Field(
+        None, min_length=1, description="output of `raypipe pretrain labels`; null: captions alone"
+    )
     # At 0.6 "a man is fighting" does not hold of "a man is running" (a half of its words), while "a man rides a bike"
     # may hold of "a man on a bicycle rides by" (two thirds).
     different_below: float = Field(
@@ -53,12 +53,9 @@ class SmmTargetsConfig(BaseModel):
         return absolute(path) if path else path
 
 
-class SmmTrainConfig(BaseModel):
+class SmmTrainConfig(WorkersConfig):
     """How it is trained: the paper's rate, decaying from epoch to epoch (Section 4.1), by Adam, which is our choice."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    epochs: int = Field(20, ge=1, description="passes over the images, each with one of its captions")
     most_per_caption: int | None = Field(
         None,
         ge=1,
@@ -72,30 +69,14 @@ class SmmTrainConfig(BaseModel):
     keep_token_bytes: int = Field(
         8 << 30, ge=0, description="tokens that a worker keeps in memory; more go to its disk"
     )
-    workers: int = Field(1, ge=1, description="processes that train together")
-    use_gpu: bool = Field(False, description="a GPU for each worker")
-    threads: int | None = Field(None, ge=1, description="CPU threads of a worker; null: its share of half the cores")
-    max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
 
 
-class SmmConfig(BaseModel):
+class SmmConfig(CaptionTrainingConfig):
     """Everything that the training depends on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
-    seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
-    data: PairsConfig
     model: SmmModelConfig
     targets: SmmTargetsConfig = SmmTargetsConfig()
     train: SmmTrainConfig = SmmTrainConfig()
-    tracking: TrackingConfig = TrackingConfig()
-    ray: RayConfig = RayConfig()
-
-    @field_validator("output")
-    @classmethod
-    def _output_is_absolute(cls, output: str) -> str:
-        return absolute(output)
 
     @property
     def labels_held_out(self) -> bool:
@@ -105,4 +86,4 @@ class SmmConfig(BaseModel):
 
 def load_smm_config(path: str | Path, overrides: Iterable[str] = ()) -> SmmConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
-    return validate(SmmConfig, read_document(path, overrides, EXAMPLE), str(path))
+    return load_config(SmmConfig, "smm", path, overrides)

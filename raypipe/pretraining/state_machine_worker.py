@@ -1,8 +1,5 @@
 """What one Ray Train worker does to train the state machine (Sections 3.4 and 4.1)."""
 
-import json
-import math
-import os
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -16,20 +13,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from raypipe.distributed.worker_group import (
-    STATE_FILE,
-    gathered,
-    least_over_workers,
-    mean_over_workers,
-    refuse,
-    report_epoch,
-    said_by_first,
-)
+from raypipe.distributed.worker_group import gathered, least_over_workers, mean_over_workers, refuse, said_by_first
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
 from raypipe.models.state_machine.questions import Questioner
 from raypipe.models.state_machine.targets import GridObjective, Labels
 from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
+from raypipe.pretraining.epochs import OPTIMIZER_FILE, TRAINED_FILE, Worker, begin, is_over, run_epochs
 from raypipe.pretraining.images import store_failure, unreadable_note
 from raypipe.pretraining.state_machine_config import SmmConfig
 from raypipe.pretraining.state_machine_data import (
@@ -42,8 +32,6 @@ from raypipe.pretraining.state_machine_data import (
     held_out_pairs,
 )
 
-OPTIMIZER_FILE = "optimizer.pt"
-TRAINED_FILE = "trained.safetensors"
 # Held-out pairs, and their questions, at once.
 EXAM_BATCH = 256
 
@@ -56,102 +44,101 @@ def train_loop(settings: dict[str, Any]) -> None:
     by it, so a resumed training repeats an undisturbed one.
     """
     config = SmmConfig.model_validate(settings["config"])
-    train, context, device = config.train, ray.train.get_context(), ray.train.torch.get_device()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    # Not all of the machine by default, as in `train_worker`.
-    half = max(1, (os.cpu_count() or 1) // 2 // context.get_local_world_size())
-    torch.set_num_threads(train.threads or half)
-    if len(_history(ray.train.get_checkpoint())) >= train.epochs:
-        # The death came after the last epoch: nothing is left to do.
+    train = config.train
+    worker = begin(train.threads)
+    if is_over(train.epochs):
         return
-    blip2 = Blip2.load(Path(config.model.blip2), device, train.precision)
+    blip2 = Blip2.load(Path(config.model.blip2), worker.device, train.precision)
     labels = answers_of(config)
     fit, held_out = read_pairs(config.data)
     with tempfile.TemporaryDirectory() as directory:
-        share, lost = encode_share(fit, rank, world, blip2, config, labels, Path(directory) / "fit")
+        share, lost = encode_share(fit, worker.rank, worker.world, blip2, config, labels, Path(directory) / "fit")
         pool = None
-        if rank == 0:
+        if worker.rank == 0:
             known = labels if config.labels_held_out else None
             pool, lost_held_out = encode_share(held_out, 0, 1, blip2, config, known, Path(directory) / "held_out")
             lost |= lost_held_out
         unreadable = gathered(lost)
-        steps = least_over_workers(len(_pairs(share, config, 0)) // train.batch_size)
+        steps = least_over_workers(len(_pairs(share, config, worker, 0)) // train.batch_size)
         refused = said_by_first(_refusal(steps, config, pool, unreadable))
         if refused:
             refuse(refused)
             return
         # The text side is all that is needed from here on.
         del blip2.vision_model
-        _train(share, pool, blip2, config, StateMachineShape(**settings["shape"]), labels, unreadable)
+        shape = StateMachineShape(**settings["shape"])
+        _train(GridTraining(share, pool, blip2, config, shape, labels, worker), unreadable)
 
 
-def _pairs(share: EncodedImages, config: SmmConfig, epoch: int) -> list[tuple[int, str]]:
+def _pairs(share: EncodedImages, config: SmmConfig, worker: Worker, epoch: int) -> list[tuple[int, str]]:
     """Return what this worker learns from in an epoch."""
-    context, most_per_worker = ray.train.get_context(), config.train.most_per_caption
+    most_per_worker = config.train.most_per_caption
     if most_per_worker is not None:
-        most_per_worker = -(-most_per_worker // context.get_world_size())
-    return epoch_pairs(share, most_per_worker, (config.seed * 1_000_003 + epoch) * 1_009 + context.get_world_rank())
+        most_per_worker = -(-most_per_worker // worker.world)
+    return epoch_pairs(share, most_per_worker, worker.seed(config.seed, epoch))
 
 
-def _train(
-    share: EncodedImages,
-    pool: EncodedImages | None,
-    blip2: Blip2,
-    config: SmmConfig,
-    shape: StateMachineShape,
-    labels: Labels | None,
-    unreadable: dict[str, str],
-) -> None:
-    train, device = config.train, blip2.device
-    torch.manual_seed(config.seed)
-    machine = StateMachine(shape)
-    if config.model.initialisation == "paper":
-        machine.initialise_as_printed()
-    objective = GridObjective(machine, *blip2.embed_sentences(["yes", "no"])).to(device)
-    optimizer = torch.optim.Adam(objective.parameters(), lr=train.learning_rate)
-    questioner = Questioner(config.targets.questions)
-    exam = None
-    if pool:
-        pairs = held_out_pairs(pool, config, labels if config.labels_held_out else None)
-        exam = Exam(blip2, questioner, pool.tokens, pairs)
-    history: list[dict[str, float]] = []
-    steps_taken = 0
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is not None:
-        with checkpoint.as_directory() as directory:
-            history, steps_taken = _restore(Path(directory), machine, optimizer)
-    wrapped = ray.train.torch.prepare_model(objective)
-    for epoch in range(len(history), train.epochs):
-        for group in optimizer.param_groups:
+class GridTraining:
+    """A state machine in training on a worker's share; rank 0 holds the held-out images, too."""
+
+    def __init__(
+        self,
+        share: EncodedImages,
+        pool: EncodedImages | None,
+        blip2: Blip2,
+        config: SmmConfig,
+        shape: StateMachineShape,
+        labels: Labels | None,
+        worker: Worker,
+    ) -> None:
+        self.share, self.blip2, self.config, self.labels, self.worker = share, blip2, config, labels, worker
+        torch.manual_seed(config.seed)
+        self.machine = StateMachine(shape)
+        if config.model.initialisation == "paper":
+            self.machine.initialise_as_printed()
+        self.objective = GridObjective(self.machine, *blip2.embed_sentences(["yes", "no"])).to(worker.device)
+        self.optimizer = torch.optim.Adam(self.objective.parameters(), lr=config.train.learning_rate)
+        self.questioner = Questioner(config.targets.questions)
+        self.exam: Exam | None = None
+        if pool:
+            pairs = held_out_pairs(pool, config, labels if config.labels_held_out else None)
+            self.exam = Exam(blip2, self.questioner, pool.tokens, pairs)
+        self.wrapped = ray.train.torch.prepare_model(self.objective)
+
+    def train_epoch(self, epoch: int) -> tuple[dict[str, float], int]:
+        """Go through the worker's images once; return the mean loss over all workers, and the steps."""
+        train, device = self.config.train, self.worker.device
+        for group in self.optimizer.param_groups:
             group["lr"] = train.learning_rate * train.decay**epoch
         total = torch.zeros((), dtype=torch.float64, device=device)
-        asked_about = _pairs(share, config, epoch)
+        asked_about = _pairs(self.share, self.config, self.worker, epoch)
         # Of images with several captions each, fewer may be kept than in the first epoch.
         steps = max(1, least_over_workers(len(asked_about) // train.batch_size))
-        for batch in grid_batches(share, asked_about, config, labels, questioner, steps):
-            question = blip2.encode_questions(batch.questions)
-            loss = wrapped(question, batch.tokens.to(device).float(), batch.holds.to(device), batch.known.to(device))
-            optimizer.zero_grad()
+        for batch in grid_batches(self.share, asked_about, self.config, self.labels, self.questioner, steps):
+            question = self.blip2.encode_questions(batch.questions)
+            tokens, holds, known = batch.tokens.to(device).float(), batch.holds.to(device), batch.known.to(device)
+            loss = self.wrapped(question, tokens, holds, known)
+            self.optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            self.optimizer.step()
             total += loss.detach().double()
-        steps_taken += steps
-        loss_mean = float(mean_over_workers(total)) / steps
-        if not math.isfinite(loss_mean):
-            refuse(f"training diverged in epoch {epoch}: lower train.learning_rate")
-            return
-        history.append({"loss": loss_mean})
-        if exam:
-            history[-1] |= exam.accuracy(objective)
-        state = {
-            "refused": None,
-            "history": history,
-            "tagger": questioner.tagger_name,
-            "steps": steps_taken,
-            "unreadable": unreadable_note(unreadable),
-        }
-        report = {"epoch": epoch, "unreadable_images": len(unreadable)} | history[-1]
-        report_epoch(report, state, partial(_save, machine, optimizer))
+        return {"loss": float(mean_over_workers(total)) / steps}, steps
+
+    def measure(self) -> dict[str, float]:
+        """Return the figures on the held-out pairs."""
+        return self.exam.accuracy(self.objective) if self.exam else {}
+
+
+def _train(training: GridTraining, unreadable: Mapping[str, str]) -> None:
+    run_epochs(
+        training.config.train.epochs,
+        train=training.train_epoch,
+        measure=training.measure,
+        notes=lambda: {"tagger": training.questioner.tagger_name, "unreadable": unreadable_note(unreadable)},
+        unreadable=unreadable,
+        save=partial(_save, training.machine, training.optimizer),
+        restore=partial(_restore, training.machine, training.optimizer),
+    )
 
 
 class Exam:
@@ -214,20 +201,7 @@ def _save(machine: StateMachine, optimizer: torch.optim.Optimizer, directory: Pa
     torch.save(optimizer.state_dict(), directory / OPTIMIZER_FILE)
 
 
-def _restore(
-    directory: Path, machine: StateMachine, optimizer: torch.optim.Optimizer
-) -> tuple[list[dict[str, float]], int]:
-    """Load what `_save` wrote; return the history and the steps so far, none of a training that was refused."""
-    state = json.loads((directory / STATE_FILE).read_text())
-    if state["history"]:
-        machine.load_state_dict(load_file(directory / TRAINED_FILE))
-        optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))
-    return state["history"], state.get("steps", 0)
-
-
-def _history(checkpoint: Any) -> list[dict[str, float]]:
-    if checkpoint is None:
-        return []
-    with checkpoint.as_directory() as directory:
-        history: list[dict[str, float]] = json.loads((Path(directory) / STATE_FILE).read_text())["history"]
-        return history
+def _restore(machine: StateMachine, optimizer: torch.optim.Optimizer, directory: Path) -> None:
+    """Load what `_save` wrote."""
+    machine.load_state_dict(load_file(directory / TRAINED_FILE))
+    optimizer.load_state_dict(torch.load(directory / OPTIMIZER_FILE, map_location="cpu", weights_only=True))

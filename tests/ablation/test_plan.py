@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from raypipe.ablation.plan import plan_ablation
 from raypipe.errors import UserError
-from raypipe.pretraining.blip2_config import load_itam_config
+from raypipe.pretraining.blip2_config import load_blip2_config
 from raypipe.pretraining.state_machine_config import load_smm_config
 from tests.helpers.spatial_weights import write_weights
 
@@ -320,7 +320,7 @@ def test_published_figures_are_those_of_the_papers_text(shared, table):
 
 def trainings(table):
     """The trainings that make the weights of each row: {row: {job: its config}}."""
-    load = {"train_itam": load_itam_config, "train_smm": load_smm_config}
+    load = {"train_blip2": load_blip2_config, "train_smm": load_smm_config}
     found = {}
     for row in yaml.safe_load((TABLES / f"{table}.yaml").read_text())["variations"]:
         commands = re.findall(r"--config (jobs/(train_\w+)\.yaml)((?: --set [^\s,]+)*)", row.get("needs", ""))
@@ -334,7 +334,7 @@ def trainings(table):
 @pytest.mark.parametrize("table", ["table3", "table5"])
 def test_what_a_row_needs_is_made_where_it_looks_for_it(table):
     for name, (keys, made) in trainings(table).items():
-        for key, job, part in (("weights.blip2", "train_itam", "blip2"), ("weights.smm", "train_smm", "smm")):
+        for key, job, part in (("weights.blip2", "train_blip2", "blip2"), ("weights.smm", "train_smm", "smm")):
             if key in keys:
                 assert Path(keys[key]).absolute() == Path(made[job].output) / part, name
         if "weights.blip2" in keys:
@@ -343,7 +343,7 @@ def test_what_a_row_needs_is_made_where_it_looks_for_it(table):
 
 def test_the_trainings_of_table_5_are_on_the_data_that_their_rows_say():
     rows = trainings("table5")
-    itam = {name: made["train_itam"] for name, (_, made) in rows.items() if "train_itam" in made}
+    itam = {name: made["train_blip2"] for name, (_, made) in rows.items() if "train_blip2" in made}
     coco = load_smm_config(REPOSITORY / "jobs/train_smm.yaml").data
     assert {
         name: "coco" if config.data.annotations == coco.annotations else "crops" for name, config in itam.items()

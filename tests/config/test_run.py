@@ -10,7 +10,7 @@ from raypipe.config.file import absolute, digest, validate
 from raypipe.config.run import RunConfig, load_config, parse_config
 from raypipe.errors import UserError
 from raypipe.ops.sizing import Resources
-from raypipe.pretraining.blip2_config import load_itam_config
+from raypipe.pretraining.blip2_config import load_blip2_config
 from raypipe.pretraining.detector import load_detector_config
 from raypipe.pretraining.labelling import load_label_config
 from raypipe.pretraining.state_machine_config import load_smm_config
@@ -287,10 +287,10 @@ def test_flat_keys_are_dotted():
 
 # Recipes of the jobs that train the models behind the features; others are of runs.
 LOADERS = {
-    "train_itam.yaml": load_itam_config,
+    "train_blip2.yaml": load_blip2_config,
     "train_smm.yaml": load_smm_config,
     "label_vqa.yaml": load_label_config,
-    "world/itam.yaml": load_itam_config,
+    "world/blip2.yaml": load_blip2_config,
     "world/smm.yaml": load_smm_config,
     "world/detector.yaml": load_detector_config,
     "demo_ablation.yaml": lambda path: Ablation.model_validate(yaml.safe_load(path.read_text())),

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from raypipe.pretraining.blip2_config import ItamConfig
-from raypipe.pretraining.detector import DetectorConfig
+from raypipe.pretraining.blip2_config import Blip2TrainingConfig
+from raypipe.pretraining.detector import DetectorTrainingConfig
 from raypipe.pretraining.labelling import LabelVqaConfig
 from raypipe.pretraining.state_machine_config import SmmConfig
 
@@ -36,9 +36,9 @@ def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, s
     ("job", "config"),
     [
         ("jobs/train_smm.py", SmmConfig),
-        ("jobs/train_itam.py", ItamConfig),
+        ("jobs/train_blip2.py", Blip2TrainingConfig),
         ("jobs/label_vqa.py", LabelVqaConfig),
-        ("jobs/train_detector.py", DetectorConfig),
+        ("jobs/train_detector.py", DetectorTrainingConfig),
     ],
 )
 def test_every_key_is_described(pytestconfig, job, config):

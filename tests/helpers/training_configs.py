@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-TINY_ITAM: dict[str, Any] = {
+TINY_BLIP2: dict[str, Any] = {
     "vocab": "auto",
     "num_query": 6,
     "hidden": 48,
@@ -17,9 +17,9 @@ TINY_ITAM: dict[str, Any] = {
 }
 
 
-def itam_document(data: dict[str, Any], output: Path, /, **changes: Any) -> dict[str, Any]:
+def blip2_document(data: dict[str, Any], output: Path, /, **changes: Any) -> dict[str, Any]:
     train = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "dropout": 0.0, "threads": 1}
-    document = {"data": data, "output": str(output), "model": TINY_ITAM, "train": train}
+    document = {"data": data, "output": str(output), "model": TINY_BLIP2, "train": train}
     return merged(document | {"tracking": {"enabled": False}}, changes)
 
 

@@ -6,15 +6,15 @@ import sqlite3
 import pytest
 import yaml
 
-from jobs import train_itam, train_smm
+from jobs import train_blip2, train_smm
 from raypipe.cli.main import run_script
 from raypipe.models.blip2.model import Blip2
-from raypipe.pretraining.blip2_config import load_itam_config
+from raypipe.pretraining.blip2_config import load_blip2_config
 from raypipe.pretraining.state_machine_config import load_smm_config
 from raypipe.stages.caption import load_state_machine
 from tests.helpers.blip2_checkpoints import figure
 from tests.helpers.captioned_shapes import write_shapes
-from tests.helpers.training_configs import itam_document, smm_document
+from tests.helpers.training_configs import blip2_document, smm_document
 
 
 def run(job, load, document, folder, *arguments):
@@ -34,8 +34,8 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
     """It answers at least 0.90 of held-out pairs rightly with N_SMM = 3; the machine as printed stays near chance."""
     data = write_shapes(tmp_path / "shapes", 1500)
     train = {"epochs": 24, "batch_size": 50, "learning_rate": 2e-3}
-    document = itam_document(data, tmp_path / "itam", train=train, tracking={"enabled": True})
-    assert run(train_itam, load_itam_config, document, tmp_path) == 0
+    document = blip2_document(data, tmp_path / "itam", train=train, tracking={"enabled": True})
+    assert run(train_blip2, load_blip2_config, document, tmp_path) == 0
     told = {"blip2": capsys.readouterr().out}
     said = told["blip2"]
     assert "training data: 14" in said
@@ -73,7 +73,7 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
 
 @pytest.mark.parametrize(
     ("job", "load", "example"),
-    [(train_itam, load_itam_config, "jobs/train_itam.yaml"), (train_smm, load_smm_config, "jobs/train_smm.yaml")],
+    [(train_blip2, load_blip2_config, "jobs/train_blip2.yaml"), (train_smm, load_smm_config, "jobs/train_smm.yaml")],
 )
 def test_mistakes_are_told_before_anything_is_started(tmp_path, monkeypatch, capsys, job, load, example):
     monkeypatch.chdir(tmp_path)
@@ -81,7 +81,7 @@ def test_mistakes_are_told_before_anything_is_started(tmp_path, monkeypatch, cap
     assert run_script(job.__doc__, job.main, ["--config", "empty.yaml"], load=load) == 2
     assert example in capsys.readouterr().err
     documents = {
-        train_itam: itam_document({"annotations": "no.json", "images": "."}, tmp_path / "out"),
+        train_blip2: blip2_document({"annotations": "no.json", "images": "."}, tmp_path / "out"),
         train_smm: smm_document({"annotations": "no.json", "images": "."}, tmp_path, tmp_path / "out"),
     }
     assert run(job, load, documents[job] | {"tracking": {"enabled": True}}, tmp_path) == 2

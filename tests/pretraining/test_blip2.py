@@ -12,15 +12,15 @@ from raypipe.errors import UserError
 from raypipe.models.blip2.init import STRUCTURES
 from raypipe.models.blip2.losses import Stage1Objective
 from raypipe.models.blip2.model import Blip2
-from raypipe.pretraining import blip2_worker as train_itam_worker
-from raypipe.pretraining.blip2 import plan_itam, train_itam
-from raypipe.pretraining.blip2_config import ItamConfig, ItamTrainConfig, load_itam_config
+from raypipe.pretraining import blip2_worker as blip2_worker
+from raypipe.pretraining.blip2 import plan_blip2, train_blip2
+from raypipe.pretraining.blip2_config import Blip2TrainConfig, Blip2TrainingConfig, load_blip2_config
 from raypipe.pretraining.blip2_start import start_from
 from raypipe.pretraining.blip2_worker import learning_rate, make_optimizers, set_rate
 from raypipe.pretraining.images import NotGiven
 from raypipe.run_folder.storage import RunFolder
 from tests.helpers.captioned_shapes import write_shapes
-from tests.helpers.training_configs import TINY_ITAM, itam_document
+from tests.helpers.training_configs import TINY_BLIP2, blip2_document
 
 JOBS = Path(__file__).parents[2] / "jobs"
 
@@ -31,7 +31,7 @@ def data(tmp_path_factory):
 
 
 def config_of(data, output, /, **changes):
-    return validate(ItamConfig, itam_document(data, output, **changes), "test")
+    return validate(Blip2TrainingConfig, blip2_document(data, output, **changes), "test")
 
 
 @pytest.mark.parametrize(
@@ -58,23 +58,23 @@ def test_configs_that_make_no_sense_are_refused(data, tmp_path, changes, complai
     ("changes", "complaint"),
     [
         ({"hidden": 50}, "model: .*heads"),
-        ({"vit": TINY_ITAM["vit"] | {"width": 50}}, "model: .*heads"),
+        ({"vit": TINY_BLIP2["vit"] | {"width": 50}}, "model: .*heads"),
         ({"vocab": "/nowhere/vocab.txt"}, "/nowhere/vocab.txt: cannot be read"),
     ],
 )
 def test_sizes_that_do_not_fit_each_other_are_refused_before_any_work(data, tmp_path, changes, complaint):
     with pytest.raises(UserError, match=complaint):
-        plan_itam(config_of(data, tmp_path, model=changes))
+        plan_blip2(config_of(data, tmp_path, model=changes))
 
 
 def test_a_vocabulary_needs_its_special_tokens(data, tmp_path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[CLS]\na\nred\n")
     with pytest.raises(UserError, match=r"lacks \[UNK\], \[SEP\], \[MASK\]"):
-        plan_itam(config_of(data, tmp_path, model={"vocab": str(tmp_path / "vocab.txt")}))
+        plan_blip2(config_of(data, tmp_path, model={"vocab": str(tmp_path / "vocab.txt")}))
 
 
 def test_the_plan_knows_the_sizes_and_words(data, tmp_path):
-    plan = plan_itam(config_of(data, tmp_path))
+    plan = plan_blip2(config_of(data, tmp_path))
     assert (plan.sizes.num_query, plan.sizes.hidden, plan.sizes.image_size, plan.sizes.vit_depth) == (6, 48, 48, 2)
     assert plan.sizes.can_caption
     assert {"red", "square", "circle", "[CLS]"} <= set(plan.vocab)
@@ -84,7 +84,7 @@ def test_the_plan_knows_the_sizes_and_words(data, tmp_path):
 
 def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
     def name(output="a", **changes):
-        return plan_itam(config_of(data, tmp_path / output, **changes)).training_hash
+        return plan_blip2(config_of(data, tmp_path / output, **changes)).training_hash
 
     placed = {"max_failures": 9, "keep_image_bytes": 0, "threads": 2, "use_gpu": True}
     assert name() == name("b") == name(train=placed)
@@ -101,21 +101,21 @@ def lender(data, tmp_path_factory):
     from raypipe.weights.blip2 import write_folder
 
     folder = tmp_path_factory.mktemp("lender") / "blip2"
-    plan = plan_itam(config_of(data, folder))
+    plan = plan_blip2(config_of(data, folder))
     start = start_from(plan.config.model, plan.sizes, plan.vocab, 0)
     write_folder(folder, Translation(start.sizes, start.weights), start.vocab, [], [])
     return folder
 
 
 def starting(data, output, lender, **model):
-    document = itam_document(data, output)
-    return validate(ItamConfig, document | {"model": {"start": str(lender)} | model}, "test")
+    document = blip2_document(data, output)
+    return validate(Blip2TrainingConfig, document | {"model": {"start": str(lender)} | model}, "test")
 
 
 @pytest.mark.parametrize(("structure", "num_query"), [(None, None), (None, 9), ("str3", None), ("str3", 9)])
 def test_a_start_lends_what_means_the_same(data, tmp_path, lender, structure, num_query):
     config = starting(data, tmp_path, lender, structure=structure, num_query=num_query)
-    plan = plan_itam(config)
+    plan = plan_blip2(config)
     assert plan.sizes.num_query == (num_query or 6)
     assert plan.sizes.layers == (STRUCTURES[structure].layers if structure else 2)
     start = start_from(config.model, plan.sizes, plan.vocab, 0)
@@ -142,14 +142,14 @@ def test_an_image_encoder_is_trained_where_it_is_new_or_asked_for(data, tmp_path
     [(0, 0.1), (4, 0.5), (9, 1.0), (10, 1.0), (55, 0.5), (99, 0.5 * (1 - 0.99939))],
 )
 def test_the_learning_rate_by_hand(step, expected):
-    config = ItamTrainConfig(learning_rate=1.0, warmup_fraction=0.1)
+    config = Blip2TrainConfig(learning_rate=1.0, warmup_fraction=0.1)
     assert learning_rate(step, 100, config) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("train_vision", [True, False])
 def test_muon_takes_the_matrices_of_hidden_layers_alone(data, tmp_path, train_vision):
     config = config_of(data, tmp_path, train={"optimizer": "muon"})
-    plan = plan_itam(config)
+    plan = plan_blip2(config)
     model = Blip2.from_weights(plan.sizes, start_from(config.model, plan.sizes, plan.vocab, 0).weights, "start")
     objective = Stage1Objective(model, train_vision=train_vision)
     adamw, muon = make_optimizers(objective, config.train)
@@ -177,22 +177,22 @@ def test_muon_takes_the_matrices_of_hidden_layers_alone(data, tmp_path, train_vi
 
 
 def test_the_recipe_is_valid():
-    config = load_itam_config(JOBS / "train_itam.yaml")
+    config = load_blip2_config(JOBS / "train_blip2.yaml")
     assert config.model.start
     assert not config.model.trains_vit
 
 
 def break_in_epoch_1(settings):
     """Stand in for the worker's loop: training breaks when its second epoch begins."""
-    epoch_of = train_itam_worker._train_epoch
+    epoch_of = blip2_worker._train_epoch
 
     def break_down(*arguments):
         if arguments[5][0] == 1:
             raise RuntimeError("broken in epoch 1")
         return epoch_of(*arguments)
 
-    train_itam_worker._train_epoch = break_down
-    train_itam_worker.train_loop(settings)
+    blip2_worker._train_epoch = break_down
+    blip2_worker.train_loop(settings)
 
 
 @pytest.mark.slow
@@ -206,25 +206,25 @@ def test_training_resumes_where_it_broke_and_is_found_again(
         "train": {"max_failures": 0, "optimizer": optimizer, "temperature": temperature},
         "model": {"train_projections": train_projections},
     }
-    plan = plan_itam(config_of(data, tmp_path / "whole", **settings))
-    whole, is_new = train_itam(plan)
+    plan = plan_blip2(config_of(data, tmp_path / "whole", **settings))
+    whole, is_new = train_blip2(plan)
     assert is_new
     assert [sorted(row) for row in whole["history"]] == [sorted(whole["history"][0])] * 2
     assert whole["history"][1]["loss"] < whole["history"][0]["loss"]
     assert (whole["history"][1]["temperature"] == pytest.approx(0.1)) == (temperature is not None)
-    assert train_itam(plan) == (whole, False)
+    assert train_blip2(plan) == (whole, False)
     model = Blip2.load(tmp_path / "whole" / "blip2")
     assert model.tokenizer is not None
     # They start alike.
     assert torch.equal(model.vision_projection.weight, model.text_projection.weight) != train_projections
 
-    broken = plan_itam(config_of(data, tmp_path / "broken", **settings))
+    broken = plan_blip2(config_of(data, tmp_path / "broken", **settings))
     with monkeypatch.context() as patch:
         patch.setattr("raypipe.pretraining.blip2_worker.train_loop", break_in_epoch_1)
         with pytest.raises(TrainingFailedError, match="broken in epoch 1"):
-            train_itam(broken)
+            train_blip2(broken)
     assert RunFolder(str(tmp_path / "broken")).read_json("blip2/card.json") is None
-    resumed, _ = train_itam(broken)
+    resumed, _ = train_blip2(broken)
     assert resumed["history"] == whole["history"]
     name = "model.safetensors"
     assert (tmp_path / "broken" / "blip2" / name).read_bytes() == (tmp_path / "whole" / "blip2" / name).read_bytes()
@@ -238,20 +238,20 @@ def test_unreadable_images_are_left_out_and_named(cluster, data, tmp_path):
         (tmp_path / "shapes" / "images" / f"{number}.png").write_text("no image")
     (tmp_path / "shapes" / "images" / "7.png").unlink()
     changes = {"train": {"workers": 2, "epochs": 1}, "augment": {"crop_area": 0.8, "flip": 0.5, "jitter": 0.2}}
-    plan = plan_itam(config_of(own, tmp_path / "out", **changes))
-    card, _ = train_itam(plan)
+    plan = plan_blip2(config_of(own, tmp_path / "out", **changes))
+    card, _ = train_blip2(plan)
     assert card["unreadable"]["count"] == 2
     assert [Path(path).name for path in card["unreadable"]["named"]] == ["3.png", "5.png"]
     assert "1 images are missing (7.png)" in card["data"]["read"]
-    too_many = plan_itam(config_of(own, tmp_path / "refused", train={"batch_size": 79, "max_failures": 0}))
+    too_many = plan_blip2(config_of(own, tmp_path / "refused", train={"batch_size": 79, "max_failures": 0}))
     with pytest.raises(UserError, match=r"train.batch_size: .* fewer readable images than the 79 .*2 images could not"):
-        train_itam(too_many)
+        train_blip2(too_many)
 
 
 def test_images_that_a_store_does_not_give_end_the_training_in_words(data, tmp_path):
     train = config_of(data, tmp_path).train
-    told = train_itam_worker._refusal(3, train, None, {"1.png": "cut short", "2.png": NotGiven("503 Slow Down")})
+    told = blip2_worker._refusal(3, train, None, {"1.png": "cut short", "2.png": NotGiven("503 Slow Down")})
     assert told.startswith("data: the store did not give an image")
     assert "503 Slow Down" in told
-    assert train_itam_worker._refusal(3, train, None, {"1.png": "cut short"}) is None
-    assert "1 images could not be read" in train_itam_worker._refusal(0, train, None, {"1.png": "cut short"})
+    assert blip2_worker._refusal(3, train, None, {"1.png": "cut short"}) is None
+    assert "1 images could not be read" in blip2_worker._refusal(0, train, None, {"1.png": "cut short"})

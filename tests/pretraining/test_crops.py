@@ -12,13 +12,13 @@ from raypipe.config.file import validate
 from raypipe.errors import UserError
 from raypipe.extraction.extract import extract
 from raypipe.models.blip2.model import Blip2
-from raypipe.pretraining.blip2 import plan_itam, train_itam
-from raypipe.pretraining.blip2_config import ItamConfig
+from raypipe.pretraining.blip2 import plan_blip2, train_blip2
+from raypipe.pretraining.blip2_config import Blip2TrainingConfig
 from raypipe.pretraining.coco_captions import read_captions
 from raypipe.pretraining.crops import export_crops
 from tests.helpers.small_data import make_config, write_data
 from tests.helpers.spatial_weights import write_weights
-from tests.helpers.training_configs import itam_document
+from tests.helpers.training_configs import blip2_document
 
 SENTENCE = {"max_length": 12, "min_length": 4, "num_beams": 1, "memory": "off"}
 
@@ -75,9 +75,9 @@ def test_a_q_former_is_trained_further_on_them(run, weights, tmp_path, capsys, c
         "images": str(tmp_path / "crops" / "images"),
         "held_out_fraction": 0.2,
     }
-    document = itam_document(data, tmp_path / "itam", train={"batch_size": 8, "epochs": 2})
+    document = blip2_document(data, tmp_path / "itam", train={"batch_size": 8, "epochs": 2})
     document["model"] = {"start": weights["blip2"], **changes}
-    card, _ = train_itam(plan_itam(validate(ItamConfig, document, "test")))
+    card, _ = train_blip2(plan_blip2(validate(Blip2TrainingConfig, document, "test")))
     assert card["history"][1]["loss"] < card["history"][0]["loss"]
     before, after = Blip2.load(Path(weights["blip2"])), Blip2.load(tmp_path / "itam" / "blip2")
     assert after.config.num_query == changes.get("num_query", before.config.num_query)

@@ -8,11 +8,14 @@ import yaml
 from jobs import train_detector as job
 from raypipe.cli.main import run_script
 from raypipe.errors import UserError
+from raypipe.models.detection.quiet_ultralytics import strip_optimizer
 from raypipe.models.detection.yolo import YoloDetector
 from raypipe.pretraining.detector import (
-    DetectorConfig,
+    METRICS,
     DetectorModelConfig,
+    DetectorTrainingConfig,
     load_detector_config,
+    measure,
     plan_detector,
     scaled_architecture,
     train_detector,
@@ -87,7 +90,9 @@ def test_as_many_threads_train_as_are_asked_for(pictures, tmp_path):
 
     # What the trainer sets by itself is another number.
     asked, before, found = NUM_THREADS + 1, torch.get_num_threads(), []
-    plan = plan_detector(DetectorConfig.model_validate(document(pictures, tmp_path / "out", epochs=1, threads=asked)))
+    plan = plan_detector(
+        DetectorTrainingConfig.model_validate(document(pictures, tmp_path / "out", epochs=1, threads=asked))
+    )
     try:
         train_detector(plan, lambda _: found.append(torch.get_num_threads()))
     finally:
@@ -119,12 +124,58 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(pictures, tmp_path
     said = capsys.readouterr().out
     assert "epoch 3 of 3" in said
     assert "epoch 2 of 3" not in said
-    # Killed between its last epoch and its measurement, it cannot go on.
-    (tmp_path / "out" / "yolo" / "card.json").unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_stripped", [False, True], ids=["saved", "stripped"])
+def test_a_training_that_ended_after_its_last_epoch_is_only_measured(
+    pictures, tmp_path, monkeypatch, capsys, is_stripped
+):
+    """Before or after Ultralytics takes the optimizer away: both were started again, and the former crashed."""
+    from raypipe.models.detection.quiet_ultralytics import detection_trainer
+
+    class Killed(detection_trainer()):
+        def final_eval(self):
+            if is_stripped:
+                strip_optimizer(self.last)
+            raise KeyboardInterrupt
+
+    config = document(pictures, tmp_path / "out") | {"tracking": {"enabled": False}}
+    assert run(tmp_path, config) == 0
+    card = json.loads((tmp_path / "out" / "yolo" / "card.json").read_text())
+    config["output"] = str(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr("raypipe.models.detection.quiet_ultralytics.detection_trainer", lambda: Killed)
+        assert run(tmp_path, config) == 130
+    assert not (tmp_path / "killed" / "yolo").exists()
+    capsys.readouterr()
     assert run(tmp_path, config) == 0
     said = capsys.readouterr().out
-    assert "training anew" in said
-    assert "epoch 1 of 3" in said
+    assert "only measuring" in said
+    assert "epoch" not in said.replace("last epoch", "")
+    found = json.loads((tmp_path / "killed" / "yolo" / "card.json").read_text())
+    assert found["metrics"] == card["metrics"]
+    name = "yolo/model.safetensors"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_measuring_gives_the_figures_that_the_trainer_ends_with(pictures, tmp_path):
+    """On the pictures that it was trained on, so that it finds something in little time."""
+    data = yaml.safe_load((pictures / "data.yaml").read_text()) | {"val": "images/train"}
+    (pictures / "same.yaml").write_text(yaml.safe_dump(data))
+    config = document(pictures, tmp_path / "out", epochs=40, learning_rate=0.01, image_size=160)
+    config |= {"data": str(pictures / "same.yaml"), "model": {"depth": 0.33, "width": 0.25}}
+    plan = plan_detector(DetectorTrainingConfig.model_validate(config))
+    before = torch.get_num_threads()
+    try:
+        card, _ = train_detector(plan, lambda _: None)
+        place = tmp_path / "out" / "training" / plan.training_hash
+        found = measure(plan, place, place / "weights" / "last.pt")
+    finally:
+        torch.set_num_threads(before)
+    assert card["metrics"]["ap50"] > 0
+    assert {ours: round(float(found[theirs]), 4) for theirs, ours in METRICS.items()} == card["metrics"]
 
 
 def test_an_architecture_is_scaled():
@@ -161,4 +212,4 @@ def test_pictures_without_boxes_are_refused(pictures, tmp_path):
         (tmp_path / "images" / part / picture.name).write_bytes(picture.read_bytes())
     (tmp_path / "data.yaml").write_text("names: [person]\n")
     with pytest.raises(UserError, match="train has no boxes"):
-        plan_detector(DetectorConfig.model_validate(document(tmp_path, tmp_path / "out")))
+        plan_detector(DetectorTrainingConfig.model_validate(document(tmp_path, tmp_path / "out")))

@@ -17,6 +17,7 @@ from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
 from raypipe.models.state_machine.questions import Questioner
 from raypipe.models.state_machine.targets import GridObjective, describe
 from raypipe.models.vlm import VisionLanguageModel
+from raypipe.pretraining import epochs
 from raypipe.pretraining import state_machine_worker as train_smm_worker
 from raypipe.pretraining.caption_pairs import read_pairs
 from raypipe.pretraining.coco_captions import read_captions
@@ -282,14 +283,14 @@ def test_the_recipe_has_the_papers_numbers():
 
 def break_in_epoch_1(settings):
     """Stand in for the worker's loop: training breaks in its second epoch."""
-    saving = train_smm_worker.report_epoch
+    saving = epochs.report_epoch
 
     def break_down(metrics, state, save):
         if metrics["epoch"] == 1:
             raise RuntimeError("broken in epoch 1")
         saving(metrics, state, save)
 
-    train_smm_worker.report_epoch = break_down
+    epochs.report_epoch = break_down
     train_smm_worker.train_loop(settings)
 
 

@@ -36,6 +36,7 @@ from ultralytics.utils import SETTINGS, YAML, IterableSimpleNamespace  # noqa: E
 from ultralytics.utils.metrics import ap_per_class  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.ops import scale_boxes  # noqa: E402
+from ultralytics.utils.torch_utils import strip_optimizer  # noqa: E402
 
 Image.open = _image_open
 
@@ -52,10 +53,12 @@ __all__ = [
     "UltralyticsBoxes",
     "ap_per_class",
     "detection_trainer",
+    "detection_validator",
     "guess_model_task",
     "load_checkpoint",
     "non_max_suppression",
     "scale_boxes",
+    "strip_optimizer",
     "train_in_bf16",
     "ultralytics_modules",
     "ultralytics_version",
@@ -71,6 +74,14 @@ def detection_trainer() -> Any:
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     return DetectionTrainer
+
+
+def detection_validator() -> Any:
+    """Return the class by which Ultralytics' trainer measures a detector."""
+    SETTINGS.update({name: False for name in _LOGGERS if name in SETTINGS})
+    from ultralytics.models.yolo.detect import DetectionValidator
+
+    return DetectionValidator
 
 
 def train_in_bf16(trainer: Any) -> None:

@@ -1,11 +1,11 @@
 """Train BLIP-2 stage 1 on (image, caption) pairs (Appendix E, Table 5); an interrupted training goes on.
 
-ray job submit --working-dir . -- python jobs/train_itam.py --config jobs/train_itam.yaml --set key=value
+ray job submit --working-dir . -- python jobs/train_blip2.py --config jobs/train_blip2.yaml --set key=value
 """
 
 from raypipe.cli.main import run_script
-from raypipe.pretraining.blip2 import plan_itam, train_itam
-from raypipe.pretraining.blip2_config import ItamConfig, load_itam_config
+from raypipe.pretraining.blip2 import plan_blip2, train_blip2
+from raypipe.pretraining.blip2_config import Blip2TrainingConfig, load_blip2_config
 from raypipe.tracking.experiment import track
 from raypipe.tracking.server import ui_command
 
@@ -19,16 +19,16 @@ TITLES = {
 }
 
 
-def main(config: ItamConfig) -> int:
+def main(config: Blip2TrainingConfig) -> int:
     """Train, record it and say what came of it; return the exit code."""
-    plan = plan_itam(config)
+    plan = plan_blip2(config)
     print(f"training data: {plan.fit.report()}\nheld out: {plan.held_out.report()}", flush=True)
     params = config.model_dump(mode="json")
-    with track(config.tracking, config.output, "train_itam", params=params) as experiment:
+    with track(config.tracking, config.output, "train_blip2", params=params) as experiment:
         experiment.log_dataset(
             "captions", plan.training_hash, config.data.annotations, context="train", num_images=len(plan.fit.images)
         )
-        card, is_new = train_itam(plan, experiment.metric_logger())
+        card, is_new = train_blip2(plan, experiment.metric_logger())
     figures = card["metrics"]
     unreadable = card["unreadable"]["count"]
     lost = f", {unreadable} images unreadable (named in card.json)" if unreadable else ""
@@ -44,4 +44,4 @@ def main(config: ItamConfig) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_script(__doc__, main, load=load_itam_config))
+    raise SystemExit(run_script(__doc__, main, load=load_blip2_config))
