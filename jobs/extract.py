@@ -5,7 +5,8 @@ ray job submit --working-dir . -- python jobs/extract.py --config FILE --set key
 With --shard 2/8, of a share of them: for several drivers over one output.
 """
 
-from raypipe.cli.main import do_step, run_script
+from raypipe.cli.main import run_script
+from raypipe.cli.steps import do_step
 from raypipe.config.run import RunConfig
 from raypipe.ops.shards import WHOLE, Shard
 

@@ -3,7 +3,8 @@
 ray job submit --working-dir . -- python jobs/score.py --config FILE --set key=value
 """
 
-from raypipe.cli.main import do_step, run_script
+from raypipe.cli.main import run_script
+from raypipe.cli.steps import do_step
 from raypipe.config.run import RunConfig
 
 

@@ -19,17 +19,17 @@ from pydantic.fields import FieldInfo
 from raypipe.ablation.plan import Ablation, Variation
 from raypipe.cli.main import build_parser
 from raypipe.config.run import RunConfig
-from raypipe.pretraining.blip2_config import ItamConfig
-from raypipe.pretraining.detector import DetectorConfig
+from raypipe.pretraining.blip2_config import Blip2TrainingConfig
+from raypipe.pretraining.detector import DetectorTrainingConfig
 from raypipe.pretraining.labelling import LabelVqaConfig
 from raypipe.pretraining.state_machine_config import SmmConfig
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 RECIPES: dict[str, type[BaseModel]] = {
-    "jobs/train_smm.py": SmmConfig,
-    "jobs/train_itam.py": ItamConfig,
-    "jobs/label_vqa.py": LabelVqaConfig,
-    "jobs/train_detector.py": DetectorConfig,
+    "raypipe pretrain smm": SmmConfig,
+    "raypipe pretrain blip2": Blip2TrainingConfig,
+    "raypipe pretrain labels": LabelVqaConfig,
+    "raypipe pretrain detector": DetectorTrainingConfig,
 }
 # The same in every config; described with the run's.
 SHARED = ("tracking", "ray")

@@ -28,7 +28,7 @@ from raypipe.datasets.specs import benchmark_of
 from raypipe.errors import UserError
 from raypipe.weights.identity import models_of, require_weights
 
-EXAMPLE = "jobs/ablations/table3.yaml"
+EXAMPLE = "`raypipe ablate --example`"
 # Parts that decide features beside FEATURE_PARTS, where spatial features are made.
 SPATIAL_PARTS = ("encode", "sentence", "weights")
 

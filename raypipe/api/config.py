@@ -9,7 +9,7 @@ from raypipe.errors import UserError
 if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
 
-EXAMPLE = "jobs/ped2_motion.yaml"
+EXAMPLE = "`raypipe run --example`"
 
 
 def config_of_source(

@@ -8,22 +8,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from raypipe.cli.options import add_command, add_debug, add_group
 from raypipe.datasets.specs import DATASET_NAMES
 
 EXIT_FINDINGS = 3
 
 
-def add_datasets_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `datasets check` to the subparsers of an argparse parser, and return its parser."""
-    datasets = subparsers.add_parser(
-        "datasets", help="check a copy of a public data set", description="Public data sets; see docs/datasets.md."
-    )
-    commands = datasets.add_subparsers(dest="datasets_command", required=True, metavar="COMMAND")
-    check: argparse.ArgumentParser = commands.add_parser(
+def add_datasets_parser(subparsers: Any) -> None:
+    """Add `datasets check` to the subparsers of an argparse parser."""
+    first = "raypipe datasets check ped2 data/ped2"
+    commands = add_group(subparsers, "datasets", "check a copy of a public data set", first, "datasets_command")
+    check = add_command(
+        commands,
         "check",
-        help="compare a copy with the official counts, open its videos, compare labels and frames",
-        description="Check a copy before a long run: missing, extra, unreadable and duplicate videos, counts against "
-        "the official ones, labels against frames. Exit code 0: nothing is wrong, 3: something is.",
+        "compare a copy with the official counts, open its videos, compare labels and frames",
+        run_datasets,
+        f"""
+        {first}
+        raypipe datasets check shanghaitech data/shanghaitech --no-probe --json report.json
+        """,
+        "It finds missing, extra, unreadable and duplicate videos, before a long run does. "
+        "Exit code 0: nothing is wrong, 3: something is.",
     )
     check.add_argument("name", choices=DATASET_NAMES, metavar="NAME", help=", ".join(DATASET_NAMES))
     check.add_argument("root", metavar="ROOT", help="folder that holds the data set, a path or an fsspec URI")
@@ -31,7 +36,7 @@ def add_datasets_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--no-probe", action="store_true", help="do not open the videos, which takes long from slow disks"
     )
     check.add_argument("--json", type=Path, metavar="OUT", help="write the report there, too, with all names")
-    return check
+    add_debug(check)
 
 
 def run_datasets(options: argparse.Namespace) -> int:

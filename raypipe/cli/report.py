@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raypipe.api.config import config_of_run
+from raypipe.cli.options import add_command, add_config, add_debug
 from raypipe.errors import UserError
 from raypipe.report.write import finding_lines, write_report
 
@@ -15,17 +16,26 @@ if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
 
 
-def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
-    """Add `report` and `render` to the subparsers of an argparse parser, and return the two."""
+REPORT_EXAMPLES = """
+raypipe report runs/mine
+raypipe report runs/mine --out report.html
+raypipe report --config mine.yaml --set score.model=knn
+"""
+RENDER_EXAMPLES = """
+raypipe render runs/mine --video test/01
+raypipe render runs/mine --video test/01 --out 01.mp4
+"""
+
+
+def add_report_parsers(subparsers: Any) -> None:
+    """Add `report` and `render` to the subparsers of an argparse parser."""
     text = "write a page of a run: figures, timelines, pictures of what was found"
-    report = subparsers.add_parser(
-        "report", help=text, description=f"{text[0].upper()}{text[1:]}. It is one HTML file."
-    )
+    report = add_command(subparsers, "report", text, run_report, REPORT_EXAMPLES, "It is one HTML file.")
     report.add_argument(
         "--out", type=Path, metavar="FILE", help="where to write it (default: <output>/report/index.html)"
     )
     text = "write a video with its boxes, sentences and scores drawn in"
-    render = subparsers.add_parser("render", help=text, description=f"{text[0].upper()}{text[1:]}, as H.264.")
+    render = add_command(subparsers, "render", text, run_report, RENDER_EXAMPLES, "It is coded as H.264.")
     render.add_argument("--video", required=True, metavar="ID", help="which video, as test/01")
     render.add_argument(
         "--out", type=Path, metavar="FILE", help="where to write it (default: <output>/report/<video>.mp4)"
@@ -33,7 +43,8 @@ def add_report_parsers(subparsers: Any) -> list[argparse.ArgumentParser]:
     for parser in (report, render):
         text = "the output folder of a run, or variations/NAME below it; or give --config"
         parser.add_argument("run", nargs="?", metavar="RUN", help=text)
-    return [report, render]
+        add_config(parser)
+        add_debug(parser)
 
 
 def run_report(options: argparse.Namespace) -> int:

@@ -5,16 +5,23 @@ import json
 from typing import Any
 
 from raypipe.api.config import config_of_run
+from raypipe.cli.options import add_command, add_debug
 from raypipe.errors import UserError
 
+EXAMPLES = """
+raypipe status runs/mine
+raypipe status s3://bucket/runs/mine --json
+"""
 
-def add_status_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add `status` to the subparsers of an argparse parser, and return it."""
-    text = "how a run stands, living or dead: done, left, dead, rate, time left, and its drivers"
-    parser: argparse.ArgumentParser = subparsers.add_parser("status", help=text, description=text + ".")
+
+def add_status_parser(subparsers: Any) -> None:
+    """Add `status` to the subparsers of an argparse parser."""
+    text = "tell how a run stands: segments done, left and dead, rate, time left, and its drivers"
+    more = "The run may be going on or not; its folder is all that is read."
+    parser = add_command(subparsers, "status", text, run_status, EXAMPLES, more)
     parser.add_argument("run", metavar="RUN", help="the output folder of a run, a path or URI")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
+    add_debug(parser)
 
 
 def run_status(options: argparse.Namespace) -> int:

@@ -9,24 +9,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from raypipe.cli.options import add_command, add_debug, add_group
 from raypipe.errors import UserError
 
+FETCH = "raypipe weights fetch --out downloads"
+LAVIS = "--qformer downloads/blip2_pretrained.pth --vit downloads/eva_vit_g.pth"
+CONVERT = f"raypipe weights convert {LAVIS} --out weights/blip2"
+CHECK = "raypipe weights check weights/blip2"
 
-def add_weights_parser(subparsers: Any) -> list[argparse.ArgumentParser]:
-    """Add `weights` and its four commands to the subparsers of an argparse parser, and return the four."""
-    weights = subparsers.add_parser(
-        "weights", help="fetch, convert, check and verify weights", description="The BLIP-2 stage-1 and YOLO weights."
-    )
-    commands = weights.add_subparsers(dest="weights_command", required=True, metavar="COMMAND")
 
-    fetch = commands.add_parser("fetch", help="download the official files, or say how to get them by hand")
+def add_weights_parser(subparsers: Any) -> None:
+    """Add `weights` and its four commands to the subparsers of an argparse parser."""
+    text = "fetch, convert, check and verify the weights of BLIP-2, and convert those of YOLO"
+    commands = add_group(subparsers, "weights", text, "\n".join((FETCH, CONVERT, CHECK)), "weights_command")
+
+    text = "download the official files of BLIP-2, or say how to get them by hand"
+    fetch = add_command(commands, "fetch", text, run_weights, f"{FETCH}\n{FETCH} --model vitl")
     fetch.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the files go")
     fetch.add_argument("--model", choices=("vitg", "vitl"), default="vitg", help="backbone (default: %(default)s)")
 
-    convert = commands.add_parser(
+    convert = add_command(
+        commands,
         "convert",
-        help="turn published weights into a folder that raypipe loads",
-        description="Give --qformer with --vit (LAVIS's two files), --qformer alone (a LAVIS-format file with the "
+        "turn published weights into a folder that raypipe loads",
+        run_weights,
+        f"""
+        {CONVERT}
+        raypipe weights convert --huggingface downloads/blip2-itm-vit-g --out weights/blip2
+        raypipe weights convert --yolo yolo11n.pt --trust-pickle --out weights/yolo
+        """,
+        "Give --qformer with --vit (LAVIS's two files), --qformer alone (a LAVIS-format file with the "
         "ViT inside and a config JSON), --huggingface (a blip2-itm folder, which cannot caption), or --yolo (a "
         "detection checkpoint of Ultralytics: a pickle, so say by --sha256 or --trust-pickle that you trust it).",
     )
@@ -43,15 +55,25 @@ def add_weights_parser(subparsers: Any) -> list[argparse.ArgumentParser]:
     convert.add_argument("--vocab", type=Path, metavar="TXT", help="word pieces (default: vocab.txt beside the file)")
     convert.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
 
-    check = commands.add_parser("check", help="load a converted folder and caption one generated picture")
+    text = "load a converted folder and caption one generated picture"
+    check = add_command(commands, "check", text, run_weights, CHECK)
     check.add_argument("folder", type=Path, metavar="DIR")
 
-    verify = commands.add_parser("verify", help="recompute recorded outputs; exit code 1 past a tolerance")
+    text = "recompute recorded outputs and compare them"
+    verify = add_command(
+        commands,
+        "verify",
+        text,
+        run_weights,
+        "raypipe weights verify weights/blip2 --reference reference.npz --json differences.json",
+        "Exit code 1: a difference is past its tolerance.",
+    )
     verify.add_argument("folder", type=Path, metavar="DIR")
     verify.add_argument("--reference", type=Path, required=True, metavar="NPZ", help="recorded inputs and outputs")
     verify.add_argument("--json", type=Path, metavar="OUT", help="write the differences there, too")
     verify.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    return [fetch, convert, check, verify]
+    for command in (fetch, convert, check, verify):
+        add_debug(command)
 
 
 def run_weights(args: argparse.Namespace) -> int:

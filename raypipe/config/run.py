@@ -227,7 +227,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
 
     Raises UserError with one line per mistake: file, key, what is wrong, what is allowed.
     """
-    return parse_config(read_document(path, overrides, "jobs/ped2_motion.yaml"), str(path))
+    return parse_config(read_document(path, overrides, "`raypipe run --example`"), str(path))
 
 
 def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:

@@ -9,7 +9,7 @@ from raypipe.errors import UserError
 
 PREFIX = "raypipe:"
 MODELS_FOLDER = Path(__file__).parents[1] / "assets" / "models"
-# Each is a folder as its maker writes it: jobs/train_detector.py, train_blip2.py and train_smm.py.
+# Each is a folder as `raypipe pretrain detector`, `blip2` or `smm` writes it.
 YOLO, BLIP2, SMM = (f"{PREFIX}models/{name}" for name in ("yolo", "blip2", "smm"))
 
 

@@ -4,18 +4,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import local_folder
 from raypipe.models.augment import AugmentConfig
 from raypipe.pretraining.caption_pairs import MIN_IMAGES
 from raypipe.pretraining.recipe import CaptionTrainingConfig, WorkersConfig, load_config
 
 
-class VitConfig(BaseModel):
+class VitConfig(Config):
     """An image encoder that is trained from nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     kind: Literal["eva_clip_g", "clip_L"] = Field("eva_clip_g", description="kind of blocks")
     image_size: int = Field(ge=1, description="pixels of a side")
@@ -26,10 +25,8 @@ class VitConfig(BaseModel):
     mlp_ratio: float = Field(4.0, gt=0, description="width of its feed-forward layers over V_d")
 
 
-class Blip2ModelConfig(BaseModel):
+class Blip2ModelConfig(Config):
     """Which model, and from where it starts. What is null is as in `start`, or as in LAVIS's `pretrain`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     start: str | None = Field(None, min_length=1, description="trained folder to start from; null: from nothing")
     structure: Literal["blip2", "str1", "str2", "str3"] | None = Field(None, description="layers and heads of Table 5")

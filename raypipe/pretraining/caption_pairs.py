@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import absolute
 from raypipe.errors import UserError
 from raypipe.pretraining.coco_captions import CaptionSet, read_captions, split_images
@@ -13,10 +14,8 @@ from raypipe.pretraining.coco_captions import CaptionSet, read_captions, split_i
 MIN_IMAGES = 2
 
 
-class PairsConfig(BaseModel):
+class PairsConfig(Config):
     """Which images and captions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     annotations: str = Field(min_length=1, description="captions in COCO's format, a path or URI")
     images: str = Field(min_length=1, description="folder of the images, a path or URI")

@@ -1,7 +1,7 @@
 """Crops of a run's normal training objects with the captions that BLIP-2 wrote of them: the data of "D. 2" (Table 5).
 
 The crops are cut as the encode stage cuts them, and written with their captions in COCO's format, so that
-`jobs/train_blip2.py` can go on training the Q-Former on them.
+`raypipe pretrain blip2` can go on training the Q-Former on them.
 """
 
 import json

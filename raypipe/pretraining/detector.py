@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import absolute, local_folder
 from raypipe.errors import UserError
 from raypipe.pretraining.recipe import TrainingConfig, card_of, commit_result, load_config, train_once, training_hash
@@ -35,20 +36,16 @@ METRICS = {
 }
 
 
-class DetectorModelConfig(BaseModel):
+class DetectorModelConfig(Config):
     """Which architecture, and how deep and wide; 0.5 and 0.25 are those of a model whose name ends in n."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     architecture: str = Field("11/yolo11", pattern=r"^[\w.-]+/[\w.-]+$", description="a YAML file of Ultralytics")
     depth: float = Field(0.5, gt=0, description="factor of the repeated blocks")
     width: float = Field(0.125, gt=0, description="factor of the channels")
 
 
-class DetectorTrainConfig(BaseModel):
+class DetectorTrainConfig(Config):
     """How it is trained: AdamW, one epoch of warm-up, then a half cosine; mosaics but for the last epochs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(20, ge=1, description="passes over the pictures")
     batch_size: int = Field(16, ge=1, description="pictures per step")

@@ -12,9 +12,10 @@ from typing import Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 import ray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from raypipe.config.file import absolute, digest, local_folder, read_document, validate
+from raypipe.config.base import Config
+from raypipe.config.file import absolute, digest, local_folder
 from raypipe.config.runtime import RayConfig
 from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
@@ -25,6 +26,7 @@ from raypipe.models.vlm import Image, Precision, VisionLanguageModel, require_vl
 from raypipe.monitoring.progress import progress
 from raypipe.pretraining.coco_captions import CaptionSet, read_captions
 from raypipe.pretraining.images import store_failure, try_picture
+from raypipe.pretraining.recipe import load_config
 from raypipe.pretraining.vqa_labels import LABEL, LABELS_FOLDER, serialise_labels
 from raypipe.run_folder.record import differences
 from raypipe.run_folder.storage import DeadLetter, RunFolder, new_session
@@ -41,10 +43,8 @@ MAX_NEW_TOKENS = 64
 PICTURES_AT_ONCE = 32
 
 
-class VqaModelConfig(BaseModel):
+class VqaModelConfig(Config):
     """The model that is asked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     folder: str = Field(min_length=1, description="folder of a vision-language model in transformers' format")
     precision: Precision = Field("fp32", description="fp32, bf16 or fp16")
@@ -136,7 +136,6 @@ def part_path(folder: RunFolder, part: int) -> str:
     return folder.path(LABELS_FOLDER, f"{part:05d}.parquet")
 
 
-EXAMPLE = "jobs/label_vqa.yaml"
 LABELLING_NAME = "labelling.json"
 IMAGES_PER_PART = 64
 # A part whose process died so often is given up: an image may crash a decoder.
@@ -144,10 +143,8 @@ MAX_ATTEMPTS = 3
 MIN_FREE_BYTES = 64 * 2**20
 
 
-class LabelVqaConfig(BaseModel):
+class LabelVqaConfig(Config):
     """Everything that the labels depend on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the labels, a path or URI")
     seed: int = Field(0, ge=0, lt=2**32, description="of the captions that are drawn")
@@ -173,7 +170,7 @@ class LabelVqaConfig(BaseModel):
 
 def load_label_config(path: str | Path, overrides: Iterable[str] = ()) -> LabelVqaConfig:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
-    return validate(LabelVqaConfig, read_document(path, overrides, EXAMPLE), str(path))
+    return load_config(LabelVqaConfig, "labels", path, overrides)
 
 
 @dataclass

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import absolute, digest, read_document, validate
 from raypipe.config.runtime import RayConfig, TrackingConfig
 from raypipe.credentials import hide_credentials, without_credentials
@@ -27,7 +28,7 @@ from raypipe.run_folder.storage import RunFolder
 if TYPE_CHECKING:
     from raypipe.tracking.experiment import MetricLogger
 
-Config = TypeVar("Config", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 CARD_FILE = "card.json"
 # Settings of a training that say where and how it is computed, and nothing of its result.
@@ -35,10 +36,8 @@ PLACEMENT = ("use_gpu", "threads", "max_failures", "keep_image_bytes", "keep_tok
 MIN_FREE_BYTES = 64 * 2**20
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Config):
     """What the config of every training has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     output: str = Field(min_length=1, description="folder for the result and the checkpoints, a path or URI")
     seed: int = Field(0, ge=0, lt=2**32, description="of all that is random")
@@ -57,10 +56,8 @@ class CaptionTrainingConfig(TrainingConfig):
     data: PairsConfig
 
 
-class WorkersConfig(BaseModel):
+class WorkersConfig(Config):
     """How long a training is, and what its workers may use; the base of the section `train`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: int = Field(20, ge=1, description="passes over the images, each with one of its captions")
     workers: int = Field(1, ge=1, description="processes that train together")
@@ -69,7 +66,7 @@ class WorkersConfig(BaseModel):
     max_failures: int = Field(3, ge=0, description="worker deaths after which training is given up")
 
 
-def load_config(model: type[Config], kind: str, path: str | Path, overrides: Iterable[str]) -> Config:
+def load_config(model: type[Model], kind: str, path: str | Path, overrides: Iterable[str]) -> Model:
     """Read a YAML file and apply `key=value` overrides. Raises UserError with one line per mistake."""
     return validate(model, read_document(path, overrides, f"`raypipe pretrain {kind} --example`"), str(path))
 

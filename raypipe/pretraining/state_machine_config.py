@@ -4,18 +4,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from raypipe.config.base import Config
 from raypipe.config.file import absolute, local_folder
 from raypipe.models.blip2.config import Precision
 from raypipe.pretraining.caption_pairs import MIN_IMAGES
 from raypipe.pretraining.recipe import CaptionTrainingConfig, WorkersConfig, load_config
 
 
-class SmmModelConfig(BaseModel):
+class SmmModelConfig(Config):
     """Which state machine, and whose tokens it reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     blip2: str = Field(min_length=1, description="folder of the frozen BLIP-2 whose tokens it reads")
     variant: Literal["gated", "printed"] = Field("gated", description="printed is linear and cannot learn the task")
@@ -32,10 +31,8 @@ class SmmModelConfig(BaseModel):
         return local_folder(path)
 
 
-class SmmTargetsConfig(BaseModel):
+class SmmTargetsConfig(Config):
     """What counts as yes and no."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     labels: str | None = Field(
         None, min_length=1, description="output of `raypipe pretrain labels`; null: captions alone"

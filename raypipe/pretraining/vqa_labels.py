@@ -1,6 +1,6 @@
 """Labels for the state machine: does a caption hold of an image? Parquet files, one row per pair (Eq. 6).
 
-`jobs/label_vqa.py` writes them, in parts, below `<output>/labels`; anybody may bring a file with the columns
+`raypipe pretrain labels` writes them, in parts, below `<output>/labels`; anybody may bring a file with the columns
 `image_id`, `caption` and `answer`. Other columns are ignored when labels are read.
 """
 
@@ -71,7 +71,7 @@ def serialise_labels(table: pa.Table, config_hash: str, part: int, num_parts: in
 
 
 def read_labels(place: str) -> VqaLabels:
-    """Read a Parquet file, a folder of them, or the output of `jobs/label_vqa.py`; a path or an fsspec URI.
+    """Read a Parquet file, a folder of them, or the output of `raypipe pretrain labels`; a path or an fsspec URI.
 
     White space in captions is made single, as `read_captions` does. A pair whose rows contradict is left out. Raises
     UserError where the place cannot be read, where a column is missing or of another type, where files are of
@@ -124,7 +124,7 @@ def _tables(place: str) -> Iterator[tuple[str, pa.Table, dict[str, Any] | None]]
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"{place}: cannot be read ({' '.join(str(error).split())})") from error
     if not paths:
-        raise UserError(f"{place}: holds no .parquet file; expected labels as jobs/label_vqa.py writes them")
+        raise UserError(f"{place}: holds no .parquet file; expected labels as raypipe pretrain labels writes them")
     for path in paths:
         try:
             with fs.open(path, "rb") as file:

@@ -141,7 +141,7 @@ def load_state_machine(folder: str, blip2: Blip2, blip2_folder: str) -> StateMac
     if made_for != given:
         raise UserError(
             f"{folder}: the state machine reads tokens of H_d, N_q, S_l = {made_for}; {blip2_folder} makes {given}. "
-            "Train it on that model: jobs/train_smm.py"
+            "Train it on that model: raypipe pretrain smm"
         )
     return smm
 

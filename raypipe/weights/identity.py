@@ -59,7 +59,7 @@ def models_of(config: "RunConfig") -> dict[str, str]:
         from raypipe.models.state_machine.questions import Questioner
 
         smm = Path(str(config.weights.smm))
-        require_files("weights.smm", smm, "jobs/train_smm.py")
+        require_files("weights.smm", smm, "raypipe pretrain smm")
         _require_made_for(smm, found["weights.blip2"], config)
         found |= {"weights.smm": fingerprint(smm), "sentence.tagger": Questioner().tagger_name}
     return found
@@ -82,7 +82,7 @@ def _require_made_for(smm: Path, blip2: str, config: "RunConfig") -> None:
     if trained_on.get("fingerprint", blip2) != blip2:
         raise UserError(
             f"weights.smm: {smm} was trained on the tokens of another BLIP-2 ({trained_on.get('folder')}), which mean "
-            f"something else than those of weights.blip2; train it on {config.weights.blip2}: jobs/train_smm.py"
+            f"something else than those of weights.blip2; train it on {config.weights.blip2}: raypipe pretrain smm"
         )
     asked = ((card.get("config") or {}).get("targets") or {}).get("questions", config.sentence.questions)
     if asked != config.sentence.questions:

@@ -279,7 +279,7 @@ def test_the_tables_of_the_paper_are_complete(table):
     assert "unknown key" not in str(error.value)
     for row in document["variations"]:
         if any(key.startswith("weights.") for key in row.get("set", {})):
-            assert "jobs/train_smm.py" in row["needs"]
+            assert "raypipe pretrain smm" in row["needs"]
 
 
 DATASETS = ("shanghaitech", "avenue", "ubnormal", "ped2", "nwpu_campus")

@@ -132,12 +132,12 @@ def test_a_mistake_in_a_dict_is_told_in_the_same_words(document, message):
     [
         # A section that may be left out, and one in a list.
         (
-            load_itam_config,
-            "world/itam.yaml",
+            load_blip2_config,
+            "world/blip2.yaml",
             "model.vit.depht=3",
             r"'model\.vit\.depht'; did you mean 'model\.vit\.depth'",
         ),
-        (load_itam_config, "world/itam.yaml", "model.vit.zzz=3", r"'model\.vit\.zzz'; allowed here: depth, heads, "),
+        (load_blip2_config, "world/blip2.yaml", "model.vit.zzz=3", r"'model\.vit\.zzz'; allowed here: depth, heads, "),
         (load_smm_config, "train_smm.yaml", "model.oder=3", r"'model\.oder'; did you mean 'model\.order'"),
     ],
 )
@@ -209,7 +209,7 @@ def test_overrides_that_are_none(tmp_path, override, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no keys; see jobs/ped2_motion.yaml"),
+        (b"", "holds no keys; see `raypipe run --example`"),
         (b"- 1\n- 2\n", "holds no keys"),
         (b"a: [", "is not YAML: .* line 1, column 5"),
         (b"a: !!python/object:os.system x", "is not YAML: could not determine a constructor"),

@@ -6,6 +6,7 @@ import pytest
 
 from raypipe import workflow
 from raypipe.cli import main as cli
+from raypipe.errors import EXIT_DEAD_LETTERS
 
 STEPS = ("run", "extract", "train", "score", "evaluate")
 
@@ -24,7 +25,7 @@ def config_file(tmp_path):
 
 
 @pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize(("num_dead", "code"), [(0, 0), (2, cli.EXIT_DEAD_LETTERS)])
+@pytest.mark.parametrize(("num_dead", "code"), [(0, 0), (2, EXIT_DEAD_LETTERS)])
 def test_a_script_does_its_step_with_the_overridden_config(monkeypatch, config_file, step, num_dead, code):
     done = []
 
@@ -68,3 +69,21 @@ def test_a_script_runs_as_a_file_and_helps(pytestconfig, step):
     )
     assert f"ray job submit --working-dir . -- python jobs/{step}.py" in shown.stdout
     assert "--set KEY=VALUE" in shown.stdout
+
+
+TRAININGS = {
+    "train_smm": "smm",
+    "train_blip2": "blip2",
+    "train_detector": "detector",
+    "label_vqa": "labels",
+    "export_crops": "crops",
+}
+
+
+@pytest.mark.parametrize(("script", "kind"), TRAININGS.items())
+def test_a_training_script_is_its_command(pytestconfig, script, kind):
+    environment = {"PYTHONPATH": str(pytestconfig.rootpath), "PATH": ""}
+    command = [sys.executable, f"jobs/{script}.py"]
+    done = subprocess.run(command, cwd=pytestconfig.rootpath, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"raypipe: pretrain {kind} needs --config FILE")

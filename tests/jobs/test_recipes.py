@@ -45,7 +45,7 @@ def test_the_demos_ablation_says_what_makes_its_state_machines(setting, count):
     row = next(row for row in document["variations"] if row["name"] == setting)
     words = row["needs"].split()
     overrides = [after for word, after in pairwise(words) if word == "--set"]
-    assert words[:2] == ["python", "jobs/train_smm.py"]
+    assert words[:3] == ["raypipe", "pretrain", "smm"]
     assert f"model.num_machines={count}" in overrides
     assert f"output={Path(row['set']['weights.smm']).parent}" in overrides
     # Of the very tokens that the run makes.

@@ -1,4 +1,4 @@
-"""The training jobs as a user runs them, one after the other: BLIP-2 stage 1 from nothing, then the state machine."""
+"""The trainings as a user runs them, one after the other: BLIP-2 from nothing, then the state machine."""
 
 import re
 import sqlite3
@@ -6,21 +6,18 @@ import sqlite3
 import pytest
 import yaml
 
-from jobs import train_blip2, train_smm
-from raypipe.cli.main import run_script
+from raypipe.cli.main import main
 from raypipe.models.blip2.model import Blip2
-from raypipe.pretraining.blip2_config import load_blip2_config
-from raypipe.pretraining.state_machine_config import load_smm_config
 from raypipe.stages.caption import load_state_machine
 from tests.helpers.blip2_checkpoints import figure
 from tests.helpers.captioned_shapes import write_shapes
 from tests.helpers.training_configs import blip2_document, smm_document
 
 
-def run(job, load, document, folder, *arguments):
-    path = folder / f"{job.__name__}.yaml"
+def run(kind, document, folder):
+    path = folder / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(document))
-    return run_script(job.__doc__, job.main, ["--config", str(path), *arguments], load=load)
+    return main(["pretrain", kind, "--config", str(path)])
 
 
 def recorded(output):
@@ -34,18 +31,18 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
     """It answers at least 0.90 of held-out pairs rightly with N_SMM = 3; the machine as printed stays near chance."""
     data = write_shapes(tmp_path / "shapes", 1500)
     train = {"epochs": 24, "batch_size": 50, "learning_rate": 2e-3}
-    document = blip2_document(data, tmp_path / "itam", train=train, tracking={"enabled": True})
-    assert run(train_blip2, load_blip2_config, document, tmp_path) == 0
+    document = blip2_document(data, tmp_path / "blip2", train=train, tracking={"enabled": True})
+    assert run("blip2", document, tmp_path) == 0
     told = {"blip2": capsys.readouterr().out}
     said = told["blip2"]
     assert "training data: 14" in said
-    assert "BLIP-2 stage 1: trained, " in said
+    assert "BLIP-2: trained, " in said
     recall = float(re.search(r"caption found by its image ([\d.]+)", said)[1])
     tokens = float(re.search(r"next tokens right ([\d.]+)", said)[1])
     assert (recall > 0.3, tokens > 0.75) == (True, True)
-    assert recorded(tmp_path / "itam")["held_out_caption_tokens"] == 24
+    assert recorded(tmp_path / "blip2")["held_out_caption_tokens"] == 24
 
-    blip2 = tmp_path / "itam" / "blip2"
+    blip2 = tmp_path / "blip2" / "blip2"
     accuracy = {}
     for variant in ("gated", "printed"):
         train = {"epochs": 20, "batch_size": 32}
@@ -53,7 +50,7 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
         document = smm_document(
             data, blip2, tmp_path / variant, train=train, model=model, tracking={"enabled": variant == "gated"}
         )
-        assert run(train_smm, load_smm_config, document, tmp_path) == 0
+        assert run("smm", document, tmp_path) == 0
         told[variant] = capsys.readouterr().out
         accuracy[variant] = float(re.search(r"answered rightly: ([\d.]+)", told[variant])[1])
     # What follows reads, and so takes away, what was captured up to there.
@@ -67,24 +64,22 @@ def test_the_state_machine_learns_on_tokens_of_a_blip2_trained_before(cluster, t
     machine = load_state_machine(str(tmp_path / "gated" / "smm"), model, str(blip2))
     assert machine.shape.num_machines == 3
 
-    assert run(train_smm, load_smm_config, document, tmp_path) == 0
+    assert run("smm", document, tmp_path) == 0
     assert "state machine: was trained already" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("job", "load", "example"),
-    [(train_blip2, load_blip2_config, "jobs/train_blip2.yaml"), (train_smm, load_smm_config, "jobs/train_smm.yaml")],
-)
-def test_mistakes_are_told_before_anything_is_started(tmp_path, monkeypatch, capsys, job, load, example):
+@pytest.mark.parametrize("kind", ["blip2", "smm"])
+def test_mistakes_are_told_before_anything_is_started(tmp_path, monkeypatch, capsys, kind):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.yaml").write_text("")
-    assert run_script(job.__doc__, job.main, ["--config", "empty.yaml"], load=load) == 2
-    assert example in capsys.readouterr().err
+    assert main(["pretrain", kind, "--config", "empty.yaml"]) == 2
+    assert f"`raypipe pretrain {kind} --example`" in capsys.readouterr().err
+    data = {"annotations": "no.json", "images": "."}
     documents = {
-        train_blip2: blip2_document({"annotations": "no.json", "images": "."}, tmp_path / "out"),
-        train_smm: smm_document({"annotations": "no.json", "images": "."}, tmp_path, tmp_path / "out"),
+        "blip2": blip2_document(data, tmp_path / "out"),
+        "smm": smm_document(data, tmp_path, tmp_path / "out"),
     }
-    assert run(job, load, documents[job] | {"tracking": {"enabled": True}}, tmp_path) == 2
+    assert run(kind, documents[kind] | {"tracking": {"enabled": True}}, tmp_path) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     assert not (tmp_path / "out").exists()

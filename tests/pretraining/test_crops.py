@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
-from jobs import export_crops as job
+from raypipe.cli.main import main
 from raypipe.config.file import validate
 from raypipe.errors import UserError
 from raypipe.extraction.extract import extract
@@ -68,18 +69,20 @@ def test_a_run_without_captions_has_none_to_export(run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"num_query": 12, "train_vit": True}, {"structure": "str3"}])
 def test_a_q_former_is_trained_further_on_them(run, weights, tmp_path, capsys, changes):
-    assert job.main(run, tmp_path / "crops", 0.1) == 0
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run.model_dump(mode="json")))
+    options = ["--config", str(tmp_path / "run.yaml"), "--out", str(tmp_path / "crops"), "--every", "0.1"]
+    assert main(["pretrain", "crops", *options]) == 0
     assert "crops: " in capsys.readouterr().out
     data = {
         "annotations": str(tmp_path / "crops" / "captions.json"),
         "images": str(tmp_path / "crops" / "images"),
         "held_out_fraction": 0.2,
     }
-    document = blip2_document(data, tmp_path / "itam", train={"batch_size": 8, "epochs": 2})
+    document = blip2_document(data, tmp_path / "trained", train={"batch_size": 8, "epochs": 2})
     document["model"] = {"start": weights["blip2"], **changes}
     card, _ = train_blip2(plan_blip2(validate(Blip2TrainingConfig, document, "test")))
     assert card["history"][1]["loss"] < card["history"][0]["loss"]
-    before, after = Blip2.load(Path(weights["blip2"])), Blip2.load(tmp_path / "itam" / "blip2")
+    before, after = Blip2.load(Path(weights["blip2"])), Blip2.load(tmp_path / "trained" / "blip2")
     assert after.config.num_query == changes.get("num_query", before.config.num_query)
     name = "vision_model.encoder.layers.0.mlp.fc1.weight"
     is_same = np.array_equal(before.state_dict()[name].numpy(), after.state_dict()[name].numpy())

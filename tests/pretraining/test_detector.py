@@ -5,8 +5,7 @@ import pytest
 import torch
 import yaml
 
-from jobs import train_detector as job
-from raypipe.cli.main import run_script
+from raypipe.cli.main import main
 from raypipe.errors import UserError
 from raypipe.models.detection.quiet_ultralytics import strip_optimizer
 from raypipe.models.detection.yolo import YoloDetector
@@ -46,7 +45,7 @@ def document(data, output, **train):
 def run(folder, config):
     path = folder / "detector.yaml"
     path.write_text(yaml.safe_dump(config))
-    return run_script(job.__doc__, job.main, ["--config", str(path)], load=load_detector_config)
+    return main(["pretrain", "detector", "--config", str(path)])
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from jobs import label_vqa as job
+from raypipe.cli.main import main
 from raypipe.config.file import validate
 from raypipe.errors import EXIT_DEAD_LETTERS, UserError
 from raypipe.pretraining import labelling
@@ -120,25 +121,33 @@ def test_labels_are_made_part_by_part_and_only_once(cluster, data, model, tmp_pa
         label_vqa(config_of(data, model, tmp_path / "gpu", model={"folder": str(model), "device": "cuda"}))
 
 
+def work(config, folder):
+    """Do `raypipe pretrain labels`."""
+    (folder / "labels.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return main(["pretrain", "labels", "--config", str(folder / "labels.yaml")])
+
+
 def test_the_job_tells_what_it_found_and_its_labels_can_be_read(cluster, data, tmp_path, capsys):
     model = write_tiny_qwen2_vl(tmp_path / "vlm", answers=True)
     config = config_of(data, model, tmp_path / "out")
-    assert job.main(config) == 0
+    assert work(config, tmp_path) == 0
     said = capsys.readouterr().out
     asked, num_yes = map(int, re.search(r"asked (\d+) questions: (\d+) yes, 0 answers say neither", said).groups())
     assert f"{asked} labels" in said
-    assert "for targets.labels of jobs/train_smm.py" in said
+    assert "for targets.labels of `raypipe pretrain smm`" in said
     labels = read_labels(config.output)
     assert (len(labels.answers), labels.answers.sum()) == (asked, num_yes)
-    assert job.main(config) == 0
+    assert work(config, tmp_path) == 0
     assert "3 of 3 parts were there already" in capsys.readouterr().out
 
 
 def test_the_job_tells_of_dead_parts_and_unreadable_images(monkeypatch, data, tmp_path, capsys):
     letter = DeadLetter("labels", 0, "label", "crashed", "its process died 3 times", 3)
     unreadable = {f"{number}.png": "why" for number in range(7)}
-    monkeypatch.setattr(job, "label_vqa", lambda config, captions: LabelResult(1, 0, 0, 0, 0, unreadable, [letter]))
-    assert job.main(config_of(data, "/model", tmp_path)) == EXIT_DEAD_LETTERS
+    monkeypatch.setattr(
+        labelling, "label_vqa", lambda config, captions: LabelResult(1, 0, 0, 0, 0, unreadable, [letter])
+    )
+    assert work(config_of(data, "/model", tmp_path), tmp_path) == EXIT_DEAD_LETTERS
     lines = capsys.readouterr().out.splitlines()
     assert "unreadable: 4.png: why" in lines
     assert "unreadable: 2 more images" in lines

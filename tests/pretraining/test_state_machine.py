@@ -61,7 +61,7 @@ def config_of(data, blip2, output, /, **changes):
 
 
 def write_labels(path, rows):
-    """Write labels as jobs/label_vqa.py does: rows of image id, caption, answer."""
+    """Write labels as `raypipe pretrain labels` does: rows of image id, caption, answer."""
     path.mkdir(parents=True)
     columns = ("image_id", "caption", "answer")
     table = [dict(zip(columns, row, strict=True)) | {"question": "?", "raw_answer": ""} for row in rows]

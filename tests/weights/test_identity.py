@@ -55,7 +55,7 @@ def test_a_fingerprint_is_of_names_sizes_and_contents(folders):
     [
         ("blip2/config.json", r"weights\.blip2: .*blip2 holds no config\.json; .* `?raypipe weights convert"),
         ("blip2/model.safetensors", r"weights\.blip2: .* holds no model\.safetensors"),
-        ("smm/model.safetensors", r"weights\.smm: .* holds no model\.safetensors; .*train_smm"),
+        ("smm/model.safetensors", r"weights\.smm: .* holds no model\.safetensors; .*raypipe pretrain smm"),
     ],
 )
 def test_missing_weights_are_told_before_any_work(folders, monkeypatch, missing, message):
@@ -100,7 +100,7 @@ def test_a_detectors_weights_are_known_by_their_content(tmp_path, kind):
     [
         (
             {"blip2": {"folder": "/other", "fingerprint": "0"}},
-            r"tokens of another BLIP-2 \(/other\).* jobs/train_smm.py",
+            r"tokens of another BLIP-2 \(/other\).* raypipe pretrain smm",
         ),
         ({"config": {"targets": {"questions": "literal"}}}, "trained on literal questions, .* is repaired"),
         ({}, None),

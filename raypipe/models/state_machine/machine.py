@@ -248,7 +248,7 @@ def _read_shape(path: Path) -> StateMachineShape:
     except ValueError as error:
         raise UserError(f"{path}: is no JSON ({error})") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise UserError(f"{path}: is not of a state machine in the format {FORMAT}; jobs/train_smm.py writes one")
+        raise UserError(f"{path}: is not of a state machine in the format {FORMAT}; raypipe pretrain smm writes one")
     try:
         return TypeAdapter(StateMachineShape).validate_json(json.dumps(document.get("shape")), strict=True)
     except ValidationError as error:
