@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from raypipe.distributed.guest import own_display_only
 from raypipe.text import counted
 
 if TYPE_CHECKING:
@@ -59,10 +60,9 @@ class Features:
 
         Ray is started on this machine where it is not running. The rows of a video keep their order, videos need not.
         """
-        from raypipe.distributed.cluster import connect
-        from raypipe.distributed.guest import own_display_only
-
         with own_display_only():
+            from raypipe.distributed.cluster import connect
+
             connect(self._ray)
             return self._committed.ray_dataset()
 

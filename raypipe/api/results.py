@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from raypipe.config.file import validate
 from raypipe.config.workflow import EvaluateConfig
 from raypipe.errors import UserError
+from raypipe.evaluation.alarms import ONE_PER_HOUR, RATES, OperatingPoint
 from raypipe.evaluation.evaluate import VideoResult
 from raypipe.evaluation.evaluate_files import FileEvaluation, evaluate_given, labels_by_video, read_score_file
 from raypipe.evaluation.results import TITLES, figure, results_document
@@ -51,6 +52,16 @@ class Results:
         """The figures of each video: its frames, AUC, detected events and false alarms."""
         return [VideoResult(**row) for row in self.document["videos"]]
 
+    @cached_property
+    def alarms(self) -> list[OperatingPoint]:
+        """What alarms give at several thresholds: false ones per hour, events detected, and how late.
+
+        Empty where the frame rate is not known.
+        """
+        figures = ("false_alarms_per_hour", "sensitivity", "mean_delay_seconds")
+        points = (self.document.get("alarms") or {}).get("points", ())
+        return [OperatingPoint(**(row | {name: Metric(**row[name]) for name in figures})) for row in points]
+
     @property
     def missing_videos(self) -> list[str]:
         """The videos that have labels but no scores (`evaluate` with `partial`)."""
@@ -62,6 +73,11 @@ class Results:
         frames = f"{counts['num_frames']:,} frames, {counts['num_abnormal']:,} abnormal"
         unscored = f", {counts['num_unscored']:,} not scored" if counts["num_unscored"] else ""
         lines = lines or ["no metrics: there are no labels"]
+        if self.alarms:
+            point = self.alarms[RATES.index(ONE_PER_HOUR)]
+            events = f"{point.num_detected:,} of {point.num_detected + point.num_missed:,} events detected"
+            delay = point.median_delay_seconds
+            lines.append(f"{point.rule}: {events}" + ("" if delay is None else f", {delay:.1f} s late (median)"))
         return "\n".join([*lines, f"{counted(counts['num_videos'], 'video')}, {frames}{unscored}"])
 
     def __repr__(self) -> str:

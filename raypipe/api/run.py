@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from raypipe.api.features import Features
 from raypipe.api.results import Results
 from raypipe.config.run import RunConfig
 from raypipe.credentials import without_credentials
+from raypipe.distributed.guest import own_display_only
 from raypipe.errors import UserError
 from raypipe.run_folder.storage import DeadLetter, RunFolder
 from raypipe.text import counted
@@ -235,13 +236,13 @@ def run(
 
     Raises UserError for a mistake in the config or the data, with the words of the command line.
     """
-    from raypipe.distributed.guest import own_display_only
-    from raypipe.workflow import STEPS, run_step
-
-    if step != "run" and step not in STEPS:
-        raise UserError(f"step: {step!r} is none of run, {', '.join(STEPS)}")
+    if step not in get_args(Step):
+        raise UserError(f"step: {step!r} is none of {', '.join(get_args(Step))}")
     made = config_of_source(config, overrides)
     with _quiet(progress=progress), own_display_only():
+        # Ray is imported with it, and has something to say where it is shown.
+        from raypipe.workflow import run_step
+
         run_step(step, made, lambda line: logger.info("%s", without_credentials(line)), retry_dead=retry_dead)
     return Run(made)
 

@@ -29,7 +29,6 @@ from raypipe.evaluation.lengths import (
     snippets_of,
 )
 from raypipe.evaluation.score_files import ScoreTable, read_label_arrays, read_score_arrays, read_score_table
-from raypipe.extraction.probing import probe
 
 PROBES_AT_ONCE = 8
 # Videos that are opened where scores and labels do not fit, and of which nothing is known: the smallest.
@@ -307,6 +306,9 @@ def _cut(score_N: NDArray[np.float64], lengths: Mapping[str, int]) -> ScoreTable
 def _probed_lengths(
     scores: Path, dataset: DatasetConfig, test: Mapping[str, Video], fps: float | None
 ) -> tuple[dict[str, int], dict[str, float]]:
+    # It brings Ray along, which nothing else here needs.
+    from raypipe.extraction.probing import probe
+
     with ThreadPoolExecutor(max_workers=PROBES_AT_ONCE) as pool:
         entries = list(pool.map(lambda video: probe(video, fps or dataset.frame_rate()), test.values()))
     for entry in entries:

@@ -54,9 +54,15 @@ def test_types_are_told(tmp_path):
     assert 'Module has no attribute "runs"' in done.stdout
 
 
-def test_reading_a_video_needs_neither_ray_nor_torch():
-    script = (
-        "import raypipe, sys; raypipe.read_video, raypipe.motion_vectors; print({'ray', 'torch'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raypipe.read_video, raypipe.motion_vectors",
+        "raypipe.evaluate([0.1, 0.2], [0, 1])",
+        "raypipe.run, raypipe.open_run, raypipe.Run",
+    ],
+)
+def test_what_needs_neither_ray_nor_torch_imports_neither(code):
+    script = f"import raypipe, sys; {code}; print({{'ray', 'torch', 'mlflow'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -40,12 +40,18 @@ def test_what_results_tell():
     assert found.videos[1].num_events == 2
     assert str(found).splitlines()[0] == "micro-AUC: 1.000 [1.000, 1.000]"
     assert str(found).splitlines()[-1] == "3 videos, 10 frames, 3 abnormal, 1 not scored"
+    # The unscored frame of c is normal; events: one of a, two of b, each found at once without a false alarm.
+    at_one = found.alarms[1]
+    assert (at_one.num_detected, at_one.num_missed, at_one.sensitivity.value) == (3, 0, 1.0)
+    assert str(found).splitlines()[-2] == "at most 1 false alarms per hour: 3 of 3 events detected, 0.0 s late (median)"
     assert "micro-AUC: 1.000" in repr(found)
     json.dumps(found.document)
 
 
-def test_one_video_has_no_interval():
-    metric = raypipe.evaluate(SCORE, LABEL).metrics["micro_auc"]
+def test_one_video_has_no_interval_and_no_rate_no_alarms():
+    found = raypipe.evaluate(SCORE, LABEL)
+    assert found.alarms == []
+    metric = found.metrics["micro_auc"]
     assert (metric.low, metric.high) == (None, None)
 
 
