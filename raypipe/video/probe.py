@@ -44,7 +44,7 @@ def probe_video(uri: str) -> VideoIndex:
     with open_video(uri) as (container, stream):
         note = describe_choice(container, stream)
         scan = _scan(container, stream)
-        if scan.doubt is None:
+        if scan.doubt is None and not (scan.is_unproven and _is_disordered(uri, stream.index, scan)):
             return _timed_index(uri, stream, scan, note)
         sequence = decode_sequence(uri, stream.index)
         return _numbered_index(uri, container, stream, sequence, note)
@@ -152,6 +152,8 @@ class _Scan:
     damage: list[str] = field(default_factory=list)
     first_frame: Any = None
     doubt: str | None = None
+    # The decoder reorders frames, and the timestamps do not.
+    is_unproven: bool = False
 
 
 def _scan(container: Any, stream: Any) -> _Scan:
@@ -212,11 +214,22 @@ def _check_order(scan: _Scan, codec: Any, is_later: bool, format_name: str) -> N
         raise Doubt("timestamps that jump back or repeat")
     if stored.min() < min(scan.keyframes)[0] or stored[0] > scan.keyframes[0][0]:
         raise Doubt("frames before the first keyframe")
-    if codec.reorder_depth > 0 and not is_later and len(stored) > 2:
-        raise Doubt("no times of showing")
+    scan.is_unproven = codec.reorder_depth > 0 and len(stored) > 2 and bool((order == np.arange(len(order))).all())
     # AVI counts chunks. After seeking it counts others than in reading on, where any of them is empty or delayed.
     if format_name == "avi" and (is_later or codec.reorder_depth > 0 or (steps != steps[:1]).any()):
         raise Doubt("timestamps that are counted")
+
+
+def _is_disordered(uri: str, stream_index: int, scan: _Scan) -> bool:
+    """Tell whether the first frames come out of the decoder in another order than their timestamps have."""
+    shown: list[int | None] = []
+    with open_video(uri, stream_index) as (container, stream):
+        for _, packet in zip(range(_MAX_FIRST_PACKETS), read_packets(container, stream), strict=False):
+            try:
+                shown += [frame.pts for frame in stream.codec_context.decode(packet)]
+            except av.FFmpegError:
+                return True
+    return shown != sorted(scan.pts)[: len(shown)]
 
 
 def _first_frame(codec: Any, packet: Any) -> Any:
