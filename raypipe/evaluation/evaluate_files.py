@@ -259,6 +259,8 @@ def _open_doubtful(
     Labels may be longer than a video, so that the video alone can tell whether its scores are too few. Videos that
     cannot be opened are left out.
     """
+    from raypipe.extraction.probing import probe
+
     labelled = _lengths(table, listing.label_frames, repeat)
     unknown = [name for name in table.scores if name in test and name not in listing.label_frames]
     ends = {name: max((stop for _, stop in (listing.labels or {}).get(name, ())), default=0) for name in unknown}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from raypipe.errors import CorruptVideoError
 from raypipe.video.container import local_path
@@ -29,6 +29,17 @@ from raypipe.video.pictures import (
     scaled,
 )
 from raypipe.video.watchdog import note_progress
+
+# What shows a picture upright, by its EXIF orientation (EXIF 2.3, tag 274).
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,9 @@ def _read_rgb(frames: _Frames, index: int, size: tuple[int, int]) -> NDArray[np.
                     f"the first of its folder {frames.size[0]}x{frames.size[1]}"
                 )
             image.load()
-            upright = _to_rgb(frames, file, image, page)
+            turn = UPRIGHT.get(_orientation(image))
+            stored = _to_rgb(frames, file, image, page)
+            upright = stored if turn is None else stored.transpose(turn)
         except BROKEN as error:
             raise CorruptVideoError(f"{file.path}: the frame cannot be decoded ({error})") from error
         if upright.size != size:
@@ -170,8 +183,17 @@ def _read_rgb(frames: _Frames, index: int, size: tuple[int, int]) -> NDArray[np.
         return np.asarray(upright)
 
 
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except BROKEN:
+        # A PNG has to be decoded for it. Where that fails it is told when the frame is wanted.
+        return 1
+
+
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    return image.size
+    # Orientations 5 to 8 lie on their side.
+    return image.size[::-1] if _orientation(image) in (5, 6, 7, 8) else image.size
 
 
 def _to_rgb(frames: _Frames, file: PictureFile, image: Any, page: int) -> Image.Image:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from raypipe.errors import CorruptVideoError
 from raypipe.video.decode import decode_frames
@@ -23,6 +23,9 @@ def write_frames(folder, clip, pattern="{}.png", first=0):
         (["a1b10.tif", "a1b9.tif", "a01b1.tif"], ["a01b1.tif", "a1b9.tif", "a1b10.tif"]),
         (["001.JPG", "002.jpeg", "003.bmp", "004.tiff"], ["001.JPG", "002.jpeg", "003.bmp", "004.tiff"]),
         (["x².png", "x2.png"], ["x2.png", "x².png"]),
+        (["8.2.png", "8.04.png", "8.0.png", "10.1.png"], ["8.0.png", "8.04.png", "8.2.png", "10.1.png"]),
+        (["v1.10.0001.png", "v1.9.0001.png"], ["v1.9.0001.png", "v1.10.0001.png"]),
+        (["2.webp", "10.webp"], ["2.webp", "10.webp"]),
         (["x.png", "1.png", "notes.txt", "Thumbs.db", "._1.png"], ["1.png", "x.png"]),
         ([], []),
     ],
@@ -73,6 +76,37 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path, picture, expected):
     picture.save(tmp_path / ("0.tif" if picture.mode == "I" else "0.png"))
     frames = decode_folder(tmp_path, frame_indices=np.array([0]), size=(4, 4))
     np.testing.assert_array_equal(frames, np.full((1, 4, 4, 3), expected))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_shown_as_exif_says(tmp_path, orientation):
+    stored = moving_squares(3, 48, 32)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for number, picture in enumerate(stored):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png", exif=exif)
+    # Where the first row and the first column of what is stored are shown (EXIF 2.3, orientation).
+    shown = {
+        1: lambda p: p,
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: np.rot90(p, -1),
+        7: lambda p: np.rot90(p, 2).transpose(1, 0, 2),
+        8: lambda p: np.rot90(p, 1),
+    }[orientation]
+    index = probe_folder(tmp_path, 10)
+    assert (index.width, index.height) == ((32, 48) if orientation >= 5 else (48, 32))
+    frames = decode_folder(tmp_path, frame_indices=np.arange(3), size=(index.width, index.height))
+    np.testing.assert_array_equal(frames, np.stack([shown(picture) for picture in stored]))
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "0.jpg", quality=100)
+    red, green, blue = decode_folder(tmp_path, frame_indices=np.array([0]), size=(4, 4))[0, 0, 0].tolist()
+    assert red > 250
+    assert max(green, blue) < 5
 
 
 def test_scaling_averages_over_boxes(tmp_path):
