@@ -229,6 +229,13 @@ def test_record_round_trip(pts):
 
 
 def test_records_of_earlier_versions_are_read():
+    before = index_of([-1, -1, -1]).to_record()
+    for name in ("is_numbered", "stream", "note"):
+        del before[name]
+    back = VideoIndex.from_record(before)
+    # Frames without timestamps were counted from the start of the file, of the stream that is chosen still.
+    assert (back.is_numbered, back.stream, back.note) == (True, None, None)
+    assert seek_point(back, 2) == (FILE_START, FILE_START)
     record = index_of([0]).to_record() | {"pts": {"start": 5, "steps": [40, 41, 40], "counts": [2, 1, 3]}}
     assert VideoIndex.from_record(record).pts.tolist() == [5, 45, 85, 126, 166, 206, 246]
 
@@ -253,6 +260,25 @@ def test_a_damaged_record_is_a_value_error(change):
 def test_seek_point_goes_by_the_time_a_keyframe_is_shown(first_frame, expected):
     index = index_of(np.arange(10) * 100, keyframe_pts=[0, 600], keyframe_dts=[-200, 400])
     assert seek_point(index, first_frame) == expected
+
+
+@pytest.mark.parametrize(
+    ("first_frame", "expected"),
+    [(0, (FILE_START, FILE_START)), (11, (FILE_START, FILE_START)), (12, (10, 12)), (39, (10, 12)), (40, (41, 40))],
+)
+def test_seek_point_of_numbered_frames_is_a_packet_and_its_first_frame(first_frame, expected):
+    index = index_of(np.arange(60) * 40, keyframe_pts=[12, 40], keyframe_dts=[10, 41], is_numbered=True)
+    assert seek_point(index, first_frame) == expected
+    # Where packets at the start are to be left out, decoding begins behind them.
+    without_start = index_of(np.arange(60) * 40, keyframe_pts=[0], keyframe_dts=[7], is_numbered=True)
+    assert seek_point(without_start, first_frame) == (7, 0)
+
+
+def test_a_numbered_record_round_trip():
+    index = index_of([0, 40, 80], keyframe_pts=[2], keyframe_dts=[3], is_numbered=True, stream=1, note="odd")
+    back = VideoIndex.from_record(json.loads(json.dumps(index.to_record())))
+    assert (back.is_numbered, back.stream, back.note) == (True, 1, "odd")
+    assert (back.pts.tolist(), seek_point(back, 2)) == ([0, 40, 80], (3, 2))
 
 
 @needs_shared
