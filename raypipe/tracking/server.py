@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from raypipe.credentials import without_credentials
 from raypipe.errors import UserError
@@ -35,26 +36,39 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 def locations(uri: str | None, default_directory: str | Path) -> tuple[str, str | None]:
     """Return the tracking URI and where a new experiment keeps its files, None where the server decides."""
+    # A file:// URI of a folder is taken as it stands, as the rest of the output is.
+    default_directory = str(default_directory).removeprefix("file://")
     if uri is None:
         if not is_local(str(default_directory)):
             raise UserError(
                 f"tracking.uri: the output {default_directory} is not a local folder and cannot hold the record; "
                 "set tracking.uri, or tracking.enabled to false"
             )
-        uri = "sqlite:///" + str(Path(default_directory).absolute() / "mlflow.db")
+        uri = _sqlite_address(Path(default_directory).absolute() / "mlflow.db")
     database = _sqlite_path(uri)
     if database is not None:
-        if "?" in str(database):
-            raise UserError(f"tracking.uri: {database} holds a question mark, which a database address cannot")
+        if "?" in uri:
+            raise UserError(f"tracking.uri: {uri} holds a question mark; in a database address it is written %3F")
         # The worker that logs into it may run in another folder.
-        return f"sqlite:///{database}", (database.parent / "mlflow-artifacts").as_uri()
+        return _sqlite_address(database), (database.parent / "mlflow-artifacts").as_uri()
     if uri.startswith(("http://", "https://")) or not is_local(str(default_directory)):
         return uri, None
     return uri, (Path(default_directory).absolute() / "mlflow-artifacts").as_uri()
 
 
+def _sqlite_address(database: Path) -> str:
+    """Return the address of a database file; what has a meaning in an address is quoted."""
+    path = str(database)
+    odd = re.search("[%?#]", path)
+    if odd is None:
+        return f"sqlite:///{path}"
+    # MLflow makes the folder that the address names as it stands: with its slashes quoted, too, it names none.
+    start = path.rindex("/", 0, odd.start()) + 1
+    return f"sqlite:///{path[:start]}{quote(path[start:], safe='')}"
+
+
 def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute() if uri.startswith("sqlite:///") else None
 
 
 def is_local(path: str) -> bool:
@@ -67,12 +81,13 @@ def refusing(uri: str) -> Iterator[None]:
     """Turn what goes wrong on first contact into one line in the user's words."""
     _quieten()
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         with bounded():
             _probe(uri)
             yield
-    except (MlflowException, OSError, sqlite3.Error, ValueError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error, ValueError, ImportError) as error:
         # urllib3 tells the cause last, after the address and all that was tried.
         reason = first_line(error).rpartition("(Caused by ")[2][:200]
         raise UserError(
