@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
@@ -172,9 +171,11 @@ def _read_rgb(frames: _Frames, index: int, size: tuple[int, int]) -> NDArray[np.
                     f"{file.path}: the frame is {image.size[0]}x{image.size[1]}, "
                     f"the first of its folder {frames.size[0]}x{frames.size[1]}"
                 )
+            # Loaded, a picture no longer tells how many bits it had.
+            has_depth = is_deep(image)
             image.load()
             turn = UPRIGHT.get(_orientation(image))
-            stored = _to_rgb(frames, file, image, page)
+            stored = _to_rgb(frames, file, image, page, has_depth=has_depth)
             upright = stored if turn is None else stored.transpose(turn)
         except BROKEN as error:
             raise CorruptVideoError(f"{file.path}: the frame cannot be decoded ({error})") from error
@@ -196,12 +197,10 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
     return image.size[::-1] if _orientation(image) in (5, 6, 7, 8) else image.size
 
 
-def _to_rgb(frames: _Frames, file: PictureFile, image: Any, page: int) -> Image.Image:
-    if is_deep(image) != (frames.scale is not None):
-        kinds = ("8 bits", "more than 8 bits")
-        kinds = kinds if frames.scale is not None else kinds[::-1]
-        raise CorruptVideoError(f"{file.path}: the frame is of {kinds[0]}, the first of its folder of {kinds[1]}")
-    if frames.scale is not None:
+def _to_rgb(frames: _Frames, file: PictureFile, image: Image.Image, page: int, *, has_depth: bool) -> Image.Image:
+    if has_depth and frames.scale is not None:
         return scaled(deep_values(file, image, page), frames.scale, file.path)
-    plain: Image.Image = image.convert("RGB")
-    return plain
+    if has_depth == (frames.scale is not None):
+        return image.convert("RGB")
+    own, first = ("more than 8 bits", "8 bits") if has_depth else ("8 bits", "more than 8 bits")
+    raise CorruptVideoError(f"{file.path}: the frame is of {own}, the first of its folder of {first}")
