@@ -2,40 +2,41 @@
 
 import logging
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import ray
 
 from raypipe.errors import UserError
+from raypipe.text import first_line
 
 if TYPE_CHECKING:
     from raypipe.config.runtime import RayConfig
+
+# Ray itself tries an address for a quarter of an hour.
+ANSWER_SECONDS = 4.0
+# With this a client of HTTP/2 begins, and its settings, none here; a server answers with its own at once.
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
 
 def connect(config: "RayConfig") -> None:
     """Connect this process to a cluster, once: that of RAY_ADDRESS (`ray job submit` sets it), or a new local one.
 
-    The local one has no dashboard and listens on loopback only (see `raypipe/__init__.py`).
+    The local one has no dashboard and listens on loopback only (see `raypipe/__init__.py`). Raises UserError where no
+    cluster answers, and where none can be started.
     """
     if not ray.is_initialized():
         # Workers' own logs stay in Ray's session folder, unless --debug asks for them: what matters of them is
         # returned or raised, and Ray Train alone writes a line a second where there is no dashboard.
         is_debugging = logging.getLogger().isEnabledFor(logging.INFO)
         quiet = {"logging_level": logging.ERROR, "log_to_driver": is_debugging}
-        if "RAY_ADDRESS" in os.environ:
-            try:
+        address = os.environ.get("RAY_ADDRESS")
+        try:
+            if address is not None:
+                require_answer(address)
                 ray.init(**quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise UserError(
-                    f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster answers there: {reason}"
-                ) from error
-        else:
-            with _without_the_log_level_line():
+            else:
                 ray.init(
                     address="local",
                     num_cpus=config.num_cpus,
@@ -43,25 +44,45 @@ def connect(config: "RayConfig") -> None:
                     include_dashboard=False,
                     **quiet,
                 )
+        except (OSError, RuntimeError, ValueError) as error:
+            if address is None:
+                raise UserError(f"Ray cannot be started on this machine: {first_line(error)}") from error
+            raise _no_cluster(address, first_line(error) or type(error).__name__) from error
     _leave_the_display_to_us()
 
 
-@contextmanager
-def _without_the_log_level_line() -> Iterator[None]:
-    """Hold stderr back while Ray starts, and leave out the line in which its C++ side repeats its log level."""
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-            held.seek(0)
-            for line in held:
-                if b"RAY_BACKEND_LOG_LEVEL" not in line:
-                    os.write(2, line)
+def require_answer(address: str) -> None:
+    """Raise UserError, within seconds, where no server of gRPC answers at the host and port of an address of Ray's.
+
+    An address that names no host and port, as `auto`, is left to Ray.
+    """
+    try:
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _no_cluster(address, first_line(error)) from error
+    if host is None or port is None:
+        return
+    try:
+        with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return
+            connection.settimeout(ANSWER_SECONDS)
+            connection.sendall(HTTP2_GREETING)
+            # A frame of HTTP/2 begins with its length in three bytes, and that of settings is short.
+            if connection.recv(1) != b"\0":
+                raise _no_cluster(address, "what listens there is not Ray, or not the port that Ray's programs take")
+    except TimeoutError as error:
+        raise _no_cluster(address, f"nothing is said there within {ANSWER_SECONDS:g} s") from error
+    except OSError as error:
+        raise _no_cluster(address, error.strerror or first_line(error)) from error
+
+
+def _no_cluster(address: str, reason: str) -> UserError:
+    return UserError(
+        f"RAY_ADDRESS={address}: no cluster answers there: {reason}. Start it, correct the variable, or unset it to "
+        "work on this machine"
+    )
 
 
 def _leave_the_display_to_us() -> None:
