@@ -51,7 +51,7 @@ def test_labels_splits_and_boxes_find_a_video_however_its_accents_are_written(tm
 
 
 def test_two_spellings_of_one_name_are_ambiguous(tmp_path):
-    with pytest.raises(UserError, match="'test/cam.*' and 'test/cam.*' are two spellings of one name"):
+    with pytest.raises(UserError, match=r"'test/cam.*' and 'test/cam.*' are two spellings of one name"):
         by_same_name([COMPOSED, DECOMPOSED], "labels.npz")
     for name in (COMPOSED, DECOMPOSED):
         write(tmp_path, f"{name}.mp4")
