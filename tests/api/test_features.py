@@ -1,12 +1,19 @@
 """Features read back: one id per object over a video, the same by every way of reading."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 import raypipe
+from raypipe.config.runtime import RayConfig
+from raypipe.datasets.listing import Video
+from raypipe.extraction.catalog import Entry, write_catalogue
+from raypipe.extraction.committed_features import CommittedFeatures, committed_features
 from raypipe.run_folder.storage import RunFolder
-from raypipe.run_folder.tables import read_features
+from raypipe.run_folder.tables import SegmentRecord, commit_features, read_features
 from raypipe.schema import FEATURE
 from tests.helpers.finished_run import STRIDE
 
@@ -59,6 +66,49 @@ def test_every_way_of_reading_gives_the_same_rows(opened, columns):
     assert features.to_table().equals(expected)
     assert pa.Table.from_batches(features.to_batches()).equals(expected)
     assert pa.Table.from_pandas(features.to_pandas(), features.schema, preserve_index=False).equals(expected)
+
+
+def test_spatial_features_are_there_as_wide_as_they_were_made(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    video = Video("a", "a.mp4", "train", num_bytes=1, is_frames=False)
+    write_catalogue(folder, [Entry(video, None)])
+    # A segment without objects has no such column.
+    commit_features(folder, FEATURE.empty_table(), SegmentRecord("hash", "a", 0, 2, 0, 9, 1, 9, 0, ()))
+    row = dict.fromkeys(FEATURE.names) | {name: 0 for name in FEATURE.names if not FEATURE.field(name).nullable}
+    backbone = pa.FixedSizeListArray.from_arrays(pa.array(np.array([1, 2, 3], np.float16)), 3)
+    rows = pa.Table.from_pylist([row | {"video_id": "a", "class_name": "person"}], schema=FEATURE)
+    table = rows.append_column("backbone", backbone)
+    commit_features(folder, table, SegmentRecord("hash", "a", 1, 2, 9, 18, 1, 9, 1, ()))
+    extracted = SimpleNamespace(extracted=("backbone",))
+    config = SimpleNamespace(output=str(tmp_path), features=extracted, feature_hash=lambda: "hash")
+    features = raypipe.Features(committed_features(config, ["backbone", "motion"], "train"), RayConfig())
+    assert features.schema.field("backbone").type == pa.list_(pa.float16(), 3)
+    assert features.to_table().to_pylist() == [{"backbone": [1, 2, 3], "motion": None}]
+    assert features.files.to_table().to_pylist() == [{"backbone": [1, 2, 3], "motion": None}]
+
+
+def test_memory_does_not_grow_with_the_run(tmp_path):
+    folder, rows, num_segments = RunFolder(str(tmp_path)), 20_000, 12
+    table = pa.table(
+        {
+            **{field.name: pa.array([None] * rows, field.type) for field in FEATURE if field.nullable},
+            **{field.name: np.zeros(rows) for field in FEATURE if not field.nullable},
+            "video_id": ["a"] * rows,
+            "class_name": ["person"] * rows,
+            "motion": pa.FixedSizeListArray.from_arrays(np.random.default_rng(0).random(rows * 8, np.float32), 8),
+        }
+    )
+    for index in range(num_segments):
+        commit_features(folder, table, SegmentRecord("hash", "a", index, num_segments, 0, 1, 1, 1, rows, ()))
+    segment_bytes = table.select(FEATURE.names).cast(FEATURE).nbytes
+    del table
+    committed = CommittedFeatures(folder, "hash", {"a": tuple(range(num_segments))}, FEATURE)
+    before, held, count = pa.total_allocated_bytes(), [], 0
+    for batch in raypipe.Features(committed, RayConfig()).to_batches():
+        count += batch.num_rows
+        held.append(pa.total_allocated_bytes() - before)
+    assert count == num_segments * rows
+    assert max(held) < 4 * segment_bytes < num_segments * segment_bytes / 2
 
 
 def test_the_files_have_ids_of_their_own(opened):

@@ -14,7 +14,8 @@ import yaml
 
 import raypipe
 from raypipe.cli.main import main
-from raypipe.report.write import finding_lines, write_report
+from raypipe.report.gather import gather
+from raypipe.report.write import finding_lines
 from tests.helpers.finished_run import LENGTHS, away, data_path
 from tests.helpers.small_data import write_data
 
@@ -68,8 +69,7 @@ def test_scores_of_other_videos(opened, video, words):
 
 
 def test_findings_are_those_of_the_report(opened):
-    report, _, _ = write_report(opened.config)
-    lines = finding_lines(report)[1:]
+    lines = finding_lines(gather(opened.config))[1:]
     findings = opened.findings(3)
     assert len(lines) == 3
     assert [f"  {rank}. {finding}" for rank, finding in enumerate(findings, start=1)] == lines
@@ -107,15 +107,16 @@ def test_findings_without_the_data_say_nothing_of_labels(opened, caplog):
     assert "The labels cannot be read" in caplog.text
 
 
-def test_report(opened, tmp_path, capsys):
-    path = opened.report()
-    assert path == f"{opened.path}/report/index.html"
+def test_report(run_copy, tmp_path, capsys):
+    run = raypipe.open_run(run_copy.output)
+    path = run.report()
+    assert path == f"{run.path}/report/index.html"
     assert "<html" in Path(path).read_text()
     shown = path._repr_html_()
     assert shown.count("<li>") >= 4
     assert f'href="{path}"' in shown
     assert "micro-AUC" in shown
-    assert Path(opened.report(tmp_path / "page.html")).exists()
+    assert Path(run.report(tmp_path / "page.html")).exists()
     assert capsys.readouterr() == ("", "")
 
 
