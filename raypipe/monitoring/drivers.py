@@ -156,7 +156,7 @@ class Heartbeat:
         try:
             self.folder.remove(self.folder.path("drivers", f"{session}.json"))
             if self.folder.exists("log", session):
-                self.folder.filesystem.rm(self.folder.path("log", session), recursive=True)
+                self.folder.remove_folder(self.folder.path("log", session))
         except _commit_errors() as error:
             logger.warning("%s: drivers/%s.json could not be removed (%s)", self.folder.root, session, error)
 

@@ -73,7 +73,7 @@ def fitting(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     room = max_bytes - len(tail)
     # A character takes a byte at least, and escaping makes no name shorter.
     kept = name[:room]
-    while len(escape(kept).encode()) > room:
+    while kept and len(escape(kept).encode()) > room:
         kept = kept[:-1]
     return kept + tail
 
@@ -200,7 +200,7 @@ class RunFolder(Store):
         """Remove what a driver's session leaves behind; what somebody is still writing is left to `sweep`."""
         try:
             if self.exists("attempts", session):
-                self.filesystem.rm(self.path("attempts", session), recursive=True)
+                self.remove_folder(self.path("attempts", session))
         except store_errors() as error:
             logger.info("%s: attempts/%s is not removed yet (%s)", self.root, session, error)
 
@@ -216,7 +216,7 @@ class RunFolder(Store):
                 started = session.partition("-")[0]
                 if started.isdigit() and int(started) < limit and session not in living:
                     with suppress(FileNotFoundError):
-                        self.filesystem.rm(path, recursive=True)
+                        self.remove_folder(path)
         folder = Path(self.path("tmp"))
         if self.is_local and folder.is_dir():
             for temporary in folder.iterdir():

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import fsspec
+
 from raypipe.errors import UserError
 from raypipe.text import one_line
 from raypipe.video.location import locate
@@ -167,6 +169,15 @@ class Store:
         """Remove a file, which another driver may have removed already."""
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(path)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder and all that is in it. Raises FileNotFoundError where there is none."""
+        if self.is_local or not fsspec.core.has_magic(path):
+            self.filesystem.rm(path, recursive=True)
+            return
+        # To `rm` of a store such a name is a pattern.
+        for file in self.filesystem.find(path):
+            self.remove(file)
 
     def require_space(self, num_bytes: int) -> None:
         """Raise UserError where the folder cannot be written to, or a local one's disk has less left."""

@@ -104,7 +104,10 @@ def below(folder, files):
     [
         # Of every ending that is a video's.
         (
-            {f"test/{n}{end}": "" for n, end in enumerate([".dav", ".vob", ".asf", ".gif", ".mxf", ".RM", ".3g2"])},
+            {
+                f"test/{n}{suffix}": ""
+                for n, suffix in enumerate([".dav", ".vob", ".asf", ".gif", ".mxf", ".RM", ".3g2"])
+            },
             [f"test/{n}" for n in range(7)],
             [],
         ),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, new_session, unescape
+from raypipe.run_folder.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, fitting, new_session, unescape
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -215,3 +215,39 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "tmp").write_text("where temporary files should lie")
     with pytest.raises(UserError, match=r"a\.txt cannot be written \(File exists"):
         RunFolder(str(tmp_path)).commit(str(tmp_path / "a.txt"), b"")
+
+
+@pytest.mark.parametrize("name", ["plain", "a [1]*?", "a [x"])
+@pytest.mark.parametrize("root", ["{tmp}", "memory://{id}"])
+def test_a_folder_is_removed_whatever_its_name(tmp_path, root, name):
+    folder = RunFolder(f"{root.format(tmp=tmp_path, id=uuid.uuid4().hex)}/{name}")
+    session = new_session()
+    assert folder.begin_attempt(session, "test/a", 0) == 1
+    folder.commit(folder.feature_path("test/a", 0), b"x")
+    folder.end_session(session)
+    assert not folder.exists("attempts", session)
+    assert folder.committed() == {"test/a": {0}}
+
+
+@pytest.mark.parametrize(
+    ("name", "max_bytes", "expected"),
+    [
+        ("a" * 40, 40, "a" * 40),
+        # Escaped, a question mark takes three bytes; a tail of ~ and 12 digits 13.
+        ("?" * 40, 40, "?" * 9 + "~"),
+        ("ä" * 40, 40, "ä" * 13 + "~"),
+    ],
+)
+def test_names_that_are_too_long_end_in_their_hash(name, max_bytes, expected):
+    fitted = fitting(name, max_bytes)
+    assert fitted.startswith(expected)
+    assert len(escape(fitted).encode()) <= max_bytes
+    assert fitting(fitted, max_bytes) == fitted
+    assert fitting(name + "x", max_bytes) != fitted
+    assert unescape(escape(fitted)) == fitted
+
+
+def test_a_path_that_is_too_long_is_told_in_one_line(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot be written \(File name too long\)"):
+        folder.commit(folder.path("a" * 300), b"x")
