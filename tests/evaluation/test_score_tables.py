@@ -29,6 +29,13 @@ def csv_file(tmp_path, text):
         ("\ufeffvideo,frame,score\r\n007,1,5\r\n", {"007": [NAN, 5]}),  # a name of digits stays a name
         ("video,frame,score\na,0,\na,2,4\n", {"a": [NAN, NAN, 4]}),  # empty, and left out
         ('video,frame,score\n"a,b",0,1\n', {"a,b": [1]}),
+        ('"note, of ours","video","frame",score\n9,a,0,1\n', {"a": [1]}),
+        ('"two\nlines",video,frame,score\n9,a,0,1\n', {"a": [1]}),
+        ("video;frame;score\na;0;0.5\na;1;2\n", {"a": [0.5, 2]}),
+        ("video;frame;score\na;0;0,5\na;1;-2,25\n", {"a": [0.5, -2.25]}),  # decimal commas
+        ('video,frame,score\na,0,"0,5"\na,1,1\n', {"a": [0.5, 1]}),
+        ("video\tframe\tscore\na\t0\t1\n", {"a": [1]}),
+        ("sep=;\r\nvideo;frame;score\r\na;0;1,5\r\n", {"a": [1.5]}),  # as spreadsheets write
     ],
 )
 def test_csv(tmp_path, text, expected):
@@ -124,3 +131,16 @@ def test_any_order_of_rows_gives_the_same_scores(tmp_path_factory, rows, random)
         found = {(name, i): s for name, score in table.scores.items() for i, s in enumerate(score) if not np.isnan(s)}
         assert found == rows
         assert all(len(score) == 1 + max(f for v, f in rows if v == name) for name, score in table.scores.items())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    ids=["string", "large", "view", "dictionary"],
+)
+def test_every_kind_of_text_in_parquet(tmp_path, kind):
+    text = pa.array(["b", "a", "a"])
+    column = text.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else text.cast(kind)
+    pq.write_table(pa.table({"video": column, "frame": [0, 1, 0], "score": [1.0, 2.0, 3.0]}), tmp_path / "s.parquet")
+    table = read_score_table(tmp_path / "s.parquet")
+    assert {name: score.tolist() for name, score in table.scores.items()} == {"a": [3, 2], "b": [1]}

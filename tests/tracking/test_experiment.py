@@ -302,3 +302,15 @@ def test_the_database_is_probed_without_harm(tmp_path):
     tracking_server._probe(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("name", ["my%20runs", "what?", "a#b", "a b", "a::b", "[1]", "what?/50% #1"])
+def test_the_record_lies_in_the_output_whatever_its_name(tmp_path, name):
+    uri, artifacts = tracking_server.locations(None, tmp_path / name)
+    assert tracking_server.locations(uri, tmp_path / name) == (uri, artifacts)
+    assert tracking_server.locations(None, f"file://{tmp_path}/{name}") == (uri, artifacts)
+    with tracking_server.refusing(uri):
+        tracking_server.open_experiment(tracking_server.connect(uri), "x", artifacts)
+    assert (tmp_path / name / "mlflow.db").is_file()
+    # MLflow would make a folder of the name as it is quoted, too.
+    assert [path.name for path in tmp_path.iterdir() if path.name != "output"] == [name.partition("/")[0]]
