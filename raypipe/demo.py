@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from raypipe.config.file import digest
 from raypipe.config.run import RunConfig, parse_config
 from raypipe.config.shipped_models import BLIP2, SMM, YOLO
 from raypipe.distributed.cluster import connect
-from raypipe.errors import EXIT_DEAD_LETTERS, UserError
+from raypipe.distributed.tasks import run_tasks
+from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.monitoring.progress import progress
 from raypipe.report.write import REPORT_PATH, finding_lines, write_report
 from raypipe.run_folder.record import versions
@@ -30,7 +29,6 @@ from raypipe.world.folder import FolderPlan, finish_folder, missing_clips, open_
 
 if TYPE_CHECKING:
     from raypipe.config.runtime import RayConfig
-    from raypipe.world.clips import Split
 
 DONE_NAME = "demo.json"
 # Clips, features and what Ray writes beside them come to less.
@@ -100,7 +98,7 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
     folder = RunFolder(str(out.absolute()))
     folder.require_space(FREE_BYTES)
     done = folder.read_json(DONE_NAME)
-    if done is not None and done["hash"] == _state(config, plan, models):
+    if done is not None and done["hash"] == demo_state(config, plan, models):
         say(f"{out}: this demo is done, and this is what it said; to do it anew, remove the folder")
         for line in done["lines"]:
             say(line)
@@ -119,7 +117,7 @@ def run_demo(out: Path, seed: int, say: Callable[[str], None], demo: Demo | None
     whole = "what was left of the demo" if was_begun else "the whole demo"
     keep(f"{whole} took {time.monotonic() - started:.0f} s")
     exit_code = EXIT_DEAD_LETTERS if num_dead else 0
-    document = {"hash": _state(config, plan, models), "exit_code": exit_code, "lines": lines}
+    document = {"hash": demo_state(config, plan, models), "exit_code": exit_code, "lines": lines}
     folder.commit_json(DONE_NAME, document)
     return exit_code
 
@@ -131,38 +129,14 @@ def draw(root: Path, plan: FolderPlan, config: "RayConfig", say: Callable[[str],
         whole = counted(len(plan.clips()), "clip")
         say(f"world: drawing {len(places)} of {whole}, {plan.num_frames(places)} frames, in {root}")
         connect(config)
-        remote = ray.remote(_draw_clip).options(num_cpus=1, max_retries=2)
-        pending = {remote.remote(root.absolute(), plan, *place) for place in places}
+        calls = {place: (root.absolute(), plan, *place) for place in places}
         with progress("draw", plan.num_frames(places)) as advance:
-            try:
-                while pending:
-                    ready, left = ray.wait(list(pending), num_returns=1)
-                    pending = set(left)
-                    advance(_drawn(ready[0]))
-            except UserError:
-                # On a cluster that goes on they would draw what the next start draws.
-                for reference in pending:
-                    ray.cancel(reference)
-                ray.wait(list(pending), num_returns=len(pending), fetch_local=False)
-                raise
+            for _, num_frames in run_tasks(write_clip, calls, num_cpus=1, max_retries=2):
+                advance(num_frames)
     finish_folder(root, plan)
 
 
-def _draw_clip(root: Path, plan: FolderPlan, folder: str, split: "Split", number: int) -> int:
-    return write_clip(root, plan, folder, split, number)
-
-
-def _drawn(reference: Any) -> int:
-    try:
-        num_frames: int = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise error.cause from error
-        raise
-    return num_frames
-
-
-def _state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
+def demo_state(config: RunConfig, plan: FolderPlan, models: dict[str, str]) -> str:
     """Return the hash of all that a finished demo is made of and has written."""
     folder, data = RunFolder(config.output), RunFolder(str(config.dataset.root))
     there = [folder.exists(name) for name in (REPORT_PATH, "results.json")]

@@ -127,12 +127,15 @@ def score_step(config: RunConfig, experiment: Experiment) -> list[str]:
     began = time.monotonic()
     result = score(config, require_features(config, folder))
     wall_seconds = time.monotonic() - began
-    _set_timing(folder, "score", wall_seconds, result.num_frames)
+    if result.num_new_frames:
+        _set_timing(folder, "score", wall_seconds, result.num_new_frames)
     experiment.log_metrics({"videos": result.num_videos, "frames": result.num_frames, "objects": result.num_objects})
     lines = [
         f"scores: {result.num_videos:,} videos, {result.num_frames:,} frames, {result.num_objects:,} objects "
         f"in {wall_seconds:.1f} s, in {folder.name(folder.product('scores'))}"
     ]
+    if result.num_scored_before:
+        lines[0] += f"; {result.num_scored_before:,} videos were scored already"
     if result.num_unscored_frames:
         lines.append(f"not scored: {result.num_unscored_frames:,} frames, their segments are missing or dead")
     return lines

@@ -15,7 +15,7 @@ from raypipe import demo as demo_module
 from raypipe.config import shipped_models as embedded
 from raypipe.config.run import parse_config
 from raypipe.config.runtime import RayConfig
-from raypipe.demo import Demo, _state, demo_config, draw, run_demo
+from raypipe.demo import Demo, demo_config, demo_state, draw, run_demo
 from raypipe.errors import UserError
 from raypipe.world.folder import FolderPlan, missing_clips, open_folder, write_clip
 from tests.helpers.demo_models import write_models
@@ -170,7 +170,7 @@ def test_a_demo_of_which_something_was_taken_away_is_not_done(tmp_path, gone):
         (tmp_path / name).write_text("x")
     demo = Demo()
     config = parse_config(demo_config(tmp_path / "data", tmp_path / "run", 0, demo.models), "demo")
-    whole = _state(config, demo.world(0), demo.models)
-    assert _state(config, demo.world(0), demo.models) == whole
+    whole = demo_state(config, demo.world(0), demo.models)
+    assert demo_state(config, demo.world(0), demo.models) == whole
     (tmp_path / gone).unlink()
-    assert _state(config, demo.world(0), demo.models) != whole
+    assert demo_state(config, demo.world(0), demo.models) != whole

@@ -10,15 +10,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from raypipe.ablation.plan import AblationPlan, Group, Planned, plan_ablation
-from raypipe.anomaly_model.train import training_hash
+from raypipe.anomaly_model.training_hash import training_hash
 from raypipe.config.file import digest
 from raypipe.distributed.cluster import connect
+from raypipe.distributed.tasks import cause_of, is_machine_failure
 from raypipe.errors import EXIT_DEAD_LETTERS, DataError, UserError
 from raypipe.evaluation.results import figure, markdown_table
 from raypipe.extraction.catalog import Catalogue, list_videos, require_features
 from raypipe.ops.bootstrap import Metric
+from raypipe.run_folder.digests import feature_digests
 from raypipe.run_folder.record import versions
 from raypipe.run_folder.storage import RunFolder
+from raypipe.text import first_line
 from raypipe.tracking.experiment import Experiment, track
 from raypipe.tracking.server import ui_command
 from raypipe.workflow import RESULTS_NAME, evaluate_step, extract_step, score_step, train_step
@@ -139,7 +142,7 @@ def _done_hash(planned: Planned, folder: RunFolder, catalogue: Catalogue) -> str
         [
             settings,
             training_hash(planned.config, folder, catalogue),
-            folder.stamps("features"),
+            feature_digests(folder),
             catalogue.labels,
             versions()["raypipe"],
         ]
@@ -149,20 +152,18 @@ def _done_hash(planned: Planned, folder: RunFolder, catalogue: Catalogue) -> str
 def _attempt(work: Callable[[], None]) -> str:
     """Do some work and return why it failed, empty where it did not.
 
-    What a variation may fail of without the others: its settings, its data, its training, the machine it ran on.
-    Anything else is a fault of the program, and ends the ablation.
+    A variation may fail without the others of its settings, its data, and the machines it ran on. Anything else is a
+    fault of the program, and ends the ablation.
     """
-    from raypipe.distributed.trainer import WORK_FAILURES
-
-    failures: tuple[type[Exception], ...] = (UserError, DataError, OSError, MemoryError, ValueError, RuntimeError)
     try:
         work()
-    except (*failures, *WORK_FAILURES) as error:
+    except Exception as error:
+        cause = cause_of(error)
+        if not isinstance(cause, UserError | DataError) and not is_machine_failure(error):
+            raise
         logger.info("a variation failed", exc_info=error)
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Of an error in a worker, the last line is the worker's own.
-        line = (lines[0] if isinstance(error, UserError | DataError) else lines[-1]) if lines else ""
-        return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".removesuffix(": ")
+        reason = first_line(cause)
+        return reason if isinstance(cause, UserError) else f"{type(cause).__name__}: {reason}".removesuffix(": ")
     return ""
 
 

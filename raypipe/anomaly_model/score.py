@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raypipe.anomaly_model.training_data import object_features, split_parts
+from raypipe.config.file import digest
 from raypipe.config.workflow import ScoreConfig
 from raypipe.errors import UserError
 from raypipe.models.density import load_density
 from raypipe.ops.scores import Weighting, contributions, frame_scores, min_max, nearest_sample, smooth
+from raypipe.run_folder.digests import feature_digests
 from raypipe.run_folder.storage import RunFolder
-from raypipe.run_folder.tables import VideoFeatures, commit_scores, read_features
+from raypipe.run_folder.tables import VideoFeatures, commit_scores, read_features, read_made_by
 from raypipe.schema import SCORE
 
 if TYPE_CHECKING:
@@ -27,17 +29,33 @@ if TYPE_CHECKING:
 
 # Objects that go through the model at once.
 BATCH_ROWS = 65536
+# Kept with a video's scores beside what `made_by` says.
+FEATURES_KEY, COUNTS_KEY = "features", "counts"
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What was scored: test videos and their frames, those without a score, and why."""
+    """What is scored: test videos and their frames, those without a score, and why.
+
+    `num_scored_before` videos of it had their scores already; `num_new_frames` were scored now.
+    """
 
     num_videos: int = 0
     num_frames: int = 0
     num_objects: int = 0
     num_unscored_frames: int = 0
     missing_segments: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    num_scored_before: int = 0
+    num_new_frames: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a video's scores are of: objects, frames without a score, and segments that are missing."""
+
+    num_objects: int
+    num_unscored: int
+    missing: list[int]
 
 
 def made_by(config: ScoreConfig, model: "TrainedModel") -> dict[str, Any]:
@@ -153,87 +171,113 @@ def score_table(
     ).cast(SCORE)
 
 
-def score_video(
-    folder: RunFolder,
-    video_id: str,
-    index: "VideoIndex",
-    segments: set[int],
-    config_hash: str,
-    model: "TrainedModel",
-    files: Mapping[str, bytes],
-    stride: int,
-    config: ScoreConfig,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class VideoTask:
+    """A video that is to be scored, with its committed `segments`; `scored_from` is the hash of their content."""
+
+    folder: RunFolder
+    video_id: str
+    index: "VideoIndex"
+    segments: set[int]
+    config_hash: str
+    stride: int
+    scored_from: str
+
+
+def score_video(task: VideoTask, config: ScoreConfig, model: "TrainedModel", files: Mapping[str, bytes]) -> Counts:
     """Score one video and commit its SCORE rows; return the counts."""
-    features = read_features(folder, video_id, segments, config_hash)
+    features = read_features(task.folder, task.video_id, task.segments, task.config_hash)
     # A video without a file of features has no columns to read, and no objects.
     rows = object_features(features.table, model.columns) if features.records else np.zeros((0, sum(model.dims)))
     scores = object_scores(np.asarray(rows, np.float32), model, files, config.weighting)
     floor = model.floors["joint" if _is_single_density(model) else config.weighting]
-    table = score_table(video_id, index, features, scores, stride=stride, floor=floor, config=config)
-    commit_scores(folder, video_id, table, made_by(config, model))
-    return {
-        "video_id": video_id,
-        "num_frames": table.num_rows,
-        "num_objects": features.table.num_rows,
-        "num_unscored": table["score"].null_count,
-        "missing": features.missing,
-    }
+    table = score_table(task.video_id, task.index, features, scores, stride=task.stride, floor=floor, config=config)
+    counts = Counts(features.table.num_rows, table["score"].null_count, list(features.missing))
+    known = made_by(config, model) | {FEATURES_KEY: task.scored_from, COUNTS_KEY: asdict(counts)}
+    commit_scores(task.folder, task.video_id, table, known)
+    return counts
 
 
 def score(config: "RunConfig", catalogue: "Catalogue") -> ScoreResult:
-    """Score all frames of the test videos, one Ray task a video.
+    """Score all frames of the test videos, one Ray task a video; what is scored already stays as it is.
 
     Raises UserError where no model is trained, or the model was trained on other features.
     """
     import ray
 
-    from raypipe.anomaly_model.train import training_hash
-    from raypipe.anomaly_model.trained_model import model_files, read_model
+    from raypipe.anomaly_model.trained_model import model_files
     from raypipe.distributed.cluster import connect
+    from raypipe.distributed.tasks import run_tasks
     from raypipe.monitoring.progress import progress
 
     folder = RunFolder(config.output, config.variation)
-    model = read_model(folder, config.score.model)
-    if model is None:
+    model = _model_to_score_with(config, folder, catalogue)
+    tasks = _tasks(config, folder, catalogue)
+    done = _scored_before(folder, tasks, made_by(config.score, model))
+    left = {video: task for video, task in tasks.items() if video not in done}
+    result = ScoreResult(num_scored_before=len(done), num_new_frames=sum(t.index.num_frames for t in left.values()))
+    if left:
+        connect(config.ray)
+        files = ray.put(model_files(folder, model.kind))
+        calls = {video: (task, config.score, model, files) for video, task in left.items()}
+        with progress("score", result.num_new_frames) as advance:
+            for video, counts in run_tasks(score_video, calls):
+                done[video] = counts
+                advance(tasks[video].index.num_frames)
+    return replace(
+        result,
+        num_videos=len(done),
+        num_frames=sum(task.index.num_frames for task in tasks.values()),
+        num_objects=sum(counts.num_objects for counts in done.values()),
+        num_unscored_frames=sum(counts.num_unscored for counts in done.values()),
+        missing_segments={video: tuple(counts.missing) for video, counts in done.items() if counts.missing},
+    )
+
+
+def _model_to_score_with(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> "TrainedModel":
+    from raypipe.anomaly_model.trained_model import read_model
+    from raypipe.anomaly_model.training_hash import current_model
+
+    known = read_model(folder, config.score.model)
+    if known is None:
         raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
-    if model.train_hash != training_hash(config, folder, catalogue):
+    model = current_model(config, folder, catalogue)
+    if model is None and not known.content_hash:
         raise UserError(
-            f"the {model.kind!r} model in {folder.root} was trained with other settings or on other features: "
+            f"the {known.kind!r} model in {folder.root} was trained by raypipe 0.1, which knew features by the times "
+            "of their files, and these, or the settings, have changed since: run `raypipe train` again"
+        )
+    if model is None:
+        raise UserError(
+            f"the {known.kind!r} model in {folder.root} was trained with other settings or on other features: "
             "run `raypipe train` again"
         )
-    entries = [entry for entry in catalogue.entries if entry.video.split == "test" and entry.index is not None]
-    if not entries:
-        raise UserError("the data set has no readable video in its test split: nothing to score")
-    committed = folder.committed()
-    connect(config.ray)
-    files = ray.put(model_files(folder, model.kind))
-    remote = ray.remote(score_video)
-    pending = {
-        remote.remote(
-            folder,
-            entry.video.video_id,
-            entry.index,
-            committed.get(entry.video.video_id, set()),
-            config.feature_hash(),
-            model,
-            files,
-            config.decode.stride,
-            config.score,
+    return model
+
+
+def _tasks(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> dict[str, VideoTask]:
+    committed, digests = folder.committed(), feature_digests(folder)
+    tasks = {}
+    for entry in catalogue.entries:
+        video_id = entry.video.video_id
+        if entry.video.split != "test" or entry.index is None:
+            continue
+        segments = committed.get(video_id, set())
+        paths = [folder.feature_path(video_id, index) for index in sorted(segments)]
+        used = [digests.get(path.removeprefix(f"{folder.path('features')}/")) for path in paths]
+        tasks[video_id] = VideoTask(
+            folder, video_id, entry.index, segments, config.feature_hash(), config.decode.stride, digest(used)
         )
-        for entry in entries
-    }
-    done: list[dict[str, Any]] = []
-    with progress("score", sum(entry.index.num_frames for entry in entries if entry.index)) as advance:
-        while pending:
-            ready, left = ray.wait(list(pending), num_returns=1)
-            pending = set(left)
-            done.append(ray.get(ready[0]))
-            advance(done[-1]["num_frames"])
-    return ScoreResult(
-        num_videos=len(done),
-        num_frames=sum(counts["num_frames"] for counts in done),
-        num_objects=sum(counts["num_objects"] for counts in done),
-        num_unscored_frames=sum(counts["num_unscored"] for counts in done),
-        missing_segments={counts["video_id"]: counts["missing"] for counts in done if counts["missing"]},
-    )
+    if not tasks:
+        raise UserError("the data set has no readable video in its test split: nothing to score")
+    return tasks
+
+
+def _scored_before(folder: RunFolder, tasks: Mapping[str, VideoTask], known_by: Mapping[str, Any]) -> dict[str, Counts]:
+    """Return the counts of videos whose scores this model gave, with these settings, to these very features."""
+    found = {}
+    for video_id, known in read_made_by(folder, list(tasks)).items():
+        counts = known.pop(COUNTS_KEY, None)
+        if counts is not None and known == {**known_by, FEATURES_KEY: tasks[video_id].scored_from}:
+            found[video_id] = Counts(**counts)
+    return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.anomaly_model.trained_model import MODEL_CARD, MODEL_FILE, PARTS, TrainedModel, read_model
+from raypipe.anomaly_model.trained_model import MODEL_CARD, MODEL_FILE, PARTS, TrainedModel
 from raypipe.anomaly_model.training_data import (
     ReadFeatures,
     column_sizes,
@@ -24,10 +24,10 @@ from raypipe.anomaly_model.training_data import (
     split_parts,
     training_videos,
 )
-from raypipe.config.file import digest
+from raypipe.anomaly_model.training_hash import current_model, training_hash
 from raypipe.errors import UserError
 from raypipe.models.density import make_density
-from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.storage import RunFolder
 from raypipe.run_folder.tables import read_records
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def train(
     def files(video_ids: list[str]) -> list[str]:
         return [folder.feature_path(video, index) for video in video_ids for index in sorted(committed[video])]
 
-    train_hash = training_hash(config, folder, catalogue)
-    known = read_model(folder, config.score.model)
-    if known is not None and known.train_hash == train_hash:
+    known = current_model(config, folder, catalogue)
+    if known is not None:
         return known, False
+    train_hash = training_hash(config, folder, catalogue)
 
     first = next(
         (
@@ -90,18 +90,6 @@ def train(
         trained = _fit_density(config, folder, dims, files(fit_videos), files(held_out_videos), train_hash)
     folder.commit_json(folder.product(f"models/{trained.kind}/{MODEL_CARD}"), trained.__dict__)
     return trained, True
-
-
-def training_hash(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> str:
-    """Return the hash of all that decides the trained model: its settings, and the very files it is trained on."""
-    prefixes = tuple(f"{escape(video)}/" for video in training_videos(entry.video for entry in catalogue.entries))
-    files = {path: stamp for path, stamp in folder.stamps("features").items() if path.startswith(prefixes)}
-    if config.score.model == "rm":
-        settings = config.train.model_dump()
-    else:
-        settings = {"kind": config.score.model, **config.score.density().model_dump()}
-    columns = config.features.columns
-    return digest([config.feature_hash(), columns, config.score.model, settings, config.seed, files])
 
 
 def _held_out_sample(
@@ -152,6 +140,7 @@ def _fit_density(
         floors=floors,
         num_objects=len(features),
         history=[],
+        content_hash=train_hash,
     )
 
 
@@ -182,15 +171,17 @@ def _train_reconstruction(
 
     from raypipe.anomaly_model.train_worker import train_loop
     from raypipe.distributed.cluster import connect
-    from raypipe.distributed.trainer import run_training
+    from raypipe.distributed.trainer import cpu_shares, run_training
 
     connect(config.ray)
+    _, reading_cpus = cpu_shares(config.train.workers)
 
     def dataset(paths: list[str]) -> Any:
         # Not `read_parquet`: for its planning it starts processes that take longer than reading all of Ped2.
         rows = [{"path": path} for path in paths]
         blocks = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_READ_TASKS))
-        return blocks.map_batches(ReadFeatures(folder, config.features.columns), batch_size=FILES_PER_READ)
+        read = ReadFeatures(folder, config.features.columns)
+        return blocks.map_batches(read, batch_size=FILES_PER_READ, num_cpus=reading_cpus)
 
     checkpoint = run_training(
         with_products_here(train_loop),
@@ -225,4 +216,5 @@ def _train_reconstruction(
         num_objects=state["num_objects"],
         history=state["history"],
         precision=state.get("precision"),
+        content_hash=train_hash,
     )

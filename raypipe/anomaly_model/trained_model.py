@@ -24,7 +24,9 @@ class TrainedModel:
 
     It was given the features `columns`, of `dims` dimensions in space and motion. `held_out_means` are the mean spatial
     and motion errors on held-out normal objects; `floors` are the least scores among these by way of weighting, which
-    the frames of a video without any object get. `precision` is what rm's matrix products were made in.
+    the frames of a video without any object get. `precision` is what rm's matrix products were made in. `train_hash`
+    names the training, and what was scored by it; `content_hash` is the hash of its settings and of the content of its
+    features (`training_hash.py`), the same but for a model of version 0.1, which has none until it is taken over.
     """
 
     kind: ModelKind
@@ -37,6 +39,7 @@ class TrainedModel:
     num_objects: int
     history: list[dict[str, float]]
     precision: str | None = None
+    content_hash: str = ""
 
 
 def read_model(folder: RunFolder, kind: ModelKind) -> TrainedModel | None:

@@ -13,14 +13,17 @@ import ray.train
 from ray.train.torch import TorchTrainer
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from raypipe.errors import UserError
+from raypipe.distributed.tasks import cause_of
+from raypipe.errors import DataError, UserError
 from raypipe.monitoring.progress import progress
 from raypipe.run_folder.storage import RunFolder
 from raypipe.tracking.experiment import MetricLogger
 
-# What work on the cluster ends with when a worker died, or raised what is no mistake of the user's.
-WORK_FAILURES: tuple[type[Exception], ...] = (ray.exceptions.RayError, TrainingFailedError)
 LOOK_EVERY_SECONDS = 1.0
+# Where workers would take every CPU, each leaves this much of its own to the tasks that read for it.
+READING_CPUS = 0.1
+# How long a training that was interrupted is given to let its workers go.
+ABORT_SECONDS = 5.0
 # In an object store, where a look is a request.
 LOOK_AWAY_EVERY_SECONDS = 10.0
 
@@ -87,6 +90,29 @@ def _done_file(name: str) -> str:
     return f"training/{name}.json"
 
 
+class Trainer(TorchTrainer):  # type: ignore[misc]
+    """Ray's trainer, which leaves Ctrl-C to the caller: Ray would end the process with exit code 1, without a word."""
+
+    controller: Any = None
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        self.controller = controller
+
+    def abort(self) -> None:
+        """Let the workers go, as Ray's own handler does."""
+        if self.controller is not None:
+            ray.wait([self.controller.abort.remote()], timeout=ABORT_SECONDS)
+
+
+def cpu_shares(workers: int) -> tuple[float, float]:
+    """Return the CPUs that a worker takes, and those that a task takes that reads for it.
+
+    Workers that took every CPU would wait for ever for what they are to read.
+    """
+    is_tight = ray.cluster_resources().get("CPU", 0) < workers + 1
+    return (1 - READING_CPUS, READING_CPUS) if is_tight else (1, 1)
+
+
 def run_training(
     loop: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
@@ -104,8 +130,10 @@ def run_training(
 
     The loop reports, each epoch, {"epoch": number, ...metrics}, rank 0 with a checkpoint. Checkpoints lie in
     `training/<name>` of the run folder: the same name goes on after the last one, also in a new driver, so `name` must
-    hold a hash of all that decides the training. Needs a connected cluster. Raises UserError where the cluster can
-    never place the workers: Ray would wait for them without a word.
+    hold a hash of all that decides the training. Tasks of `datasets` take the CPUs that `cpu_shares` says.
+
+    Needs a connected cluster. Raises UserError where the cluster can never place the workers, as Ray would wait for
+    them without a word, and what a worker raises of the package's own errors.
     """
     have = ray.cluster_resources()
     need = {"CPU": workers} | ({"GPU": workers} if use_gpu else {})
@@ -114,7 +142,8 @@ def run_training(
             key = "train.use_gpu" if resource == "GPU" else "train.workers"
             raise UserError(f"{key}: training needs {count} {resource}s, the cluster has {have.get(resource, 0):g}")
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
-    trainer = TorchTrainer(
+    worker_cpus, _ = cpu_shares(workers)
+    trainer = Trainer(
         loop,
         train_loop_config=settings,
         datasets=dict(datasets or {}),
@@ -123,7 +152,11 @@ def run_training(
             datasets_to_split="all" if workers > 1 else [],
             execution_options=ray.data.ExecutionOptions(preserve_order=True),
         ),
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": worker_cpus} | ({"GPU": 1} if use_gpu else {}),
+        ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=folder.path("training"),
@@ -134,4 +167,13 @@ def run_training(
         ),
     )
     with _shown(folder, name, epochs):
-        return trainer.fit().checkpoint
+        try:
+            return trainer.fit().checkpoint
+        except KeyboardInterrupt:
+            trainer.abort()
+            raise
+        except TrainingFailedError as error:
+            cause = cause_of(error)
+            if isinstance(cause, UserError | DataError):
+                raise cause from error
+            raise

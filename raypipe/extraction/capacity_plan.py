@@ -18,6 +18,7 @@ import ray
 from raypipe import pipeline
 from raypipe.config.run import RunConfig
 from raypipe.distributed.cluster import connect
+from raypipe.distributed.tasks import run_tasks
 from raypipe.errors import UserError
 from raypipe.extraction.catalog import Catalogue
 from raypipe.extraction.planning import plan_video
@@ -30,6 +31,7 @@ from raypipe.ops.sizing import Estimate, PoolLoad, Resources, Work, estimate, pa
 from raypipe.pipeline import gpu_tenths_of
 from raypipe.run_folder.storage import RunFolder
 from raypipe.text import duration
+from raypipe.weights.identity import models_of, require_weights
 
 SAMPLED_SEGMENTS = 3
 
@@ -68,12 +70,15 @@ def make_plan(config: RunConfig, cluster: str | None, timings: Path | None) -> C
     Raises UserError where the data, the cluster's text or the timings cannot be used, or pools do not fit.
     """
     given = _parse(cluster) if cluster is not None else config.ray.resources
-    stages = [stage.name for stage in pipeline.stages_of(config, RunFolder(config.output))]
+    folder = RunFolder(config.output)
+    require_weights(config.detector)
+    models_of(config)
+    stages = [stage.name for stage in pipeline.stages_of(config, folder)]
     costs = read_costs(timings, stages) if timings is not None else None
     if given is None or costs is None:
         connect(config.ray)
     have = given or _connected()
-    catalogue = build_catalogue(config, RunFolder(config.output))
+    catalogue = build_catalogue(config, folder)
     rows = [segment.row() for entry in catalogue.entries for segment in plan_video(config, entry)]
     if not rows:
         raise UserError(f"{config.dataset.root}: none of the {len(catalogue.entries)} videos can be read")
@@ -179,17 +184,18 @@ def measure_costs(config: RunConfig, rows: Sequence[dict[str, Any]]) -> Costs:
     """
     stages = pipeline.stages_of(config, RunFolder(config.output))
     on_gpu = bool(gpu_tenths_of(stages)) and ray.cluster_resources().get("GPU", 0.0) >= 1
-    remote = ray.remote(run_sample).options(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=0)
     sample = sample_rows(rows, SAMPLED_SEGMENTS)
-    try:
-        result = ray.get(remote.remote(config, sample, on_gpu))
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+
+    def refuse(_: str, error: Exception) -> dict[str, Any]:
         videos = ", ".join(sorted({row["video_id"] for row in sample}))
         raise UserError(
             "a segment that was tried ended the process that measures: perhaps it hangs (decode.timeout_seconds), "
             f"crashes a codec or exhausts memory. It is of one of {videos}. A run gives such a segment up and goes on; "
             "its results.json then tells a plan the costs: --timings"
         ) from error
+
+    call = {"sample": (config, sample, on_gpu)}
+    ((_, result),) = run_tasks(run_sample, call, if_died=refuse, num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=0)
     if not result["num_frames"]:
         raise UserError(f"none of {len(sample)} segments that were tried can be processed: {result['failure']}")
     source = f"measured on {result['num_segments']} segments, {result['num_frames']:,} frames, on a {result['device']}"

@@ -21,8 +21,9 @@ from raypipe.monitoring.meter import Meter
 from raypipe.monitoring.progress import progress
 from raypipe.monitoring.watching import watching
 from raypipe.ops.shards import WHOLE, Shard
+from raypipe.run_folder.record import require_same_run
 from raypipe.run_folder.storage import DeadLetter, RunFolder, new_session
-from raypipe.weights.identity import models_of
+from raypipe.weights.identity import models_of, require_weights
 
 # A run that cannot write its last segment has wasted the others, so a full disk is told at the start.
 MIN_FREE_BYTES = 64 * 2**20
@@ -70,25 +71,30 @@ def extract(
     it goes. Raises UserError before any work where the config does not fit the data or the run folder.
     """
     folder, meter, session = RunFolder(config.output), Meter(), new_session()
+    require_weights(config.detector)
+    models = models_of(config)
     folder.require_space(MIN_FREE_BYTES)
-    previous = folder.read_json("run.json")
-    if previous is not None:
-        claim(config, folder, previous.get("catalogue_hash", ""))
+    require_same_run(folder, config.flat_features(), config.feature_hash(), models)
     meet_others(folder, shard)
     with showing(folder, session, shard, meter, log_metrics):
-        result = _extract(config, folder, session, shard, meter, retry_dead)
+        catalogue = build_catalogue(config, folder)
+        claim(config, folder, catalogue.fingerprint(), models)
+        write_catalogue(folder, catalogue.entries)
+        result = _extract(config, folder, catalogue, session, shard, meter, retry_dead)
     result.progress = meter.snapshot()
     result.wall_seconds = result.progress["seconds"]
     return result
 
 
 def _extract(
-    config: RunConfig, folder: RunFolder, session: str, shard: Shard, meter: Meter, retry_dead: bool
+    config: RunConfig,
+    folder: RunFolder,
+    catalogue: Catalogue,
+    session: str,
+    shard: Shard,
+    meter: Meter,
+    retry_dead: bool,
 ) -> ExtractResult:
-    models = models_of(config)
-    catalogue = build_catalogue(config, folder)
-    claim(config, folder, catalogue.fingerprint(), models)
-    write_catalogue(folder, catalogue.entries)
     whole = plan_all(config, catalogue.entries)
     share = whole.part(shard)
     if retry_dead:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
-
-import ray
 
 from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.distributed.cluster import connect
+from raypipe.distributed.tasks import run_tasks
 from raypipe.errors import DataError, UserError
 from raypipe.extraction.catalog import Catalogue, Entry, catalogue_of, list_videos, read_catalogue, still_valid
 from raypipe.monitoring.progress import progress
@@ -16,7 +14,6 @@ from raypipe.run_folder.storage import DeadLetter, RunFolder, escape, letter_of_
 from raypipe.video.folder import probe_folder
 from raypipe.video.probe import probe_video
 from raypipe.video.watchdog import ending_hangs
-from raypipe.weights.identity import require_weights
 
 
 def probe(video: Video, frames_fps: float) -> Entry:
@@ -49,9 +46,8 @@ MANY_VIDEOS = 50
 def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
     """List and probe the videos of a run; probes of unchanged videos come from the run folder.
 
-    Raises UserError before any work where the data set, labels, boxes or the detector's weights are wrong.
+    Raises UserError before any work where the data set, labels or boxes are wrong.
     """
-    require_weights(config.detector)
     listing = list_videos(config)
     cached = read_catalogue(folder)
     _refuse_changed(cached, listing.videos, folder)
@@ -61,15 +57,18 @@ def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
         connect(config.ray)
         session = new_session()
         share = 0.5 if len(todo) >= MANY_VIDEOS else 1.0
-        remote = ray.remote(probe_watched).options(num_cpus=share, max_retries=PROBE_ATTEMPTS - 1)
         settings = (config.dataset.frame_rate(), config.decode.timeout_seconds, folder, session)
-        pending = {remote.remote(video, *settings): video for video in todo}
+        calls = {video: (video, *settings) for video in todo}
+
+        def given_up(video: Video, _: Exception) -> Entry:
+            letter = letter_of_deaths(folder, session, (video.video_id, 0), "probe", PROBE_ATTEMPTS)
+            return Entry(video, None, letter)
+
+        probed = run_tasks(probe_watched, calls, if_died=given_up, num_cpus=share, max_retries=PROBE_ATTEMPTS - 1)
         with progress("probe", len(todo), "videos") as advance:
-            while pending:
-                ready, _ = ray.wait(list(pending), num_returns=1)
-                video = pending.pop(ready[0])
-                entries[video.video_id] = _probed(ready[0], video, folder, session)
-                advance(1, dead=int(entries[video.video_id].failure is not None))
+            for video, entry in probed:
+                entries[video.video_id] = entry
+                advance(1, dead=int(entry.failure is not None))
         folder.end_session(session)
         failed = [video for video in todo if entries[video.video_id].failure]
         if failed:
@@ -94,12 +93,3 @@ def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder
                 f"{now.num_bytes:,} now, boxes {then.boxes_bytes:,} and {now.boxes_bytes:,}. "
                 f"Remove {where} to extract them again, or use another output."
             )
-
-
-def _probed(reference: Any, video: Video, folder: RunFolder, session: str) -> Entry:
-    try:
-        entry: Entry = ray.get(reference)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-        place = (video.video_id, 0)
-        return Entry(video, None, letter_of_deaths(folder, session, place, "probe", PROBE_ATTEMPTS))
-    return entry

@@ -42,7 +42,13 @@ class StageRunner:
         max_attempts: int,
         group: int,
     ) -> None:
-        self.stages: list[tuple[str, Any]] = [(stage.name, stage.make(*stage.arguments)) for stage in stages]
+        self.stages: list[tuple[str, Any]] = []
+        # Why the stages cannot be made, which is told by the first row.
+        self.refusal: str | None = None
+        try:
+            self.stages = [(stage.name, stage.make(*stage.arguments)) for stage in stages]
+        except UserError as error:
+            self.refusal = str(error)
         self.folder = folder
         # Counted in each pool, because Ray repeats a row only in the pool whose process died.
         self.session = f"{session}/{group}"
@@ -52,10 +58,13 @@ class StageRunner:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row after the stages, `seconds_<stage>` added; or what is left of a dead or refused row.
 
-        Ray would wrap what is raised here in its own exceptions, so a user's mistake (a full disk) goes as a row.
+        Ray would wrap what is raised here in its own exceptions, so a user's mistake (a full disk, weights that cannot
+        be loaded) goes as a row.
         """
         if row.get("is_dead") or row.get("refusal"):
             return row
+        if self.refusal is not None:
+            return _left_of(row) | {"refusal": self.refusal}
         try:
             return self._do(row)
         except UserError as error:

@@ -26,6 +26,26 @@ def require_same_config(folder: RunFolder, feature_keys: Mapping[str, Any], conf
         raise UserError(f"{folder.root} holds features of another config: {changes}. Use another output.")
 
 
+def require_same_run(
+    folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str, models: Mapping[str, str] | None
+) -> dict[str, str] | None:
+    """Return the identities of the weights that the folder's features were made with, None where it tells none.
+
+    Raises UserError, naming the keys that differ, where the folder holds features of another config or other weights.
+    """
+    require_same_config(folder, feature_keys, config_hash)
+    known: dict[str, str] | None = (folder.read_json("run.json") or {}).get("models")
+    # Of what the folder does not tell, nothing is known to differ.
+    told = known or {}
+    differing = [key for key, value in sorted((models or {}).items()) if told.get(key, value) != value]
+    if differing and folder.committed():
+        raise UserError(
+            f"{folder.root} holds features made with other weights ({', '.join(differing)}): use another output, or "
+            "those weights"
+        )
+    return known
+
+
 def read_run(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: str) -> dict[str, Any]:
     """Return run.json of a folder that holds a run of this config.
 
@@ -51,19 +71,9 @@ def open_run(
     """Claim a run folder for a config, or go on in it.
 
     `feature_keys` is the flat part of the config that decides the features, and `models` the identity of the weights
-    by config key; None leaves what is known of them. Raises UserError, naming the keys that differ, where the folder
-    holds features of another config or of other weights.
+    by config key; None leaves what is known of them. Raises UserError as `require_same_run` does.
     """
-    require_same_config(folder, feature_keys, config_hash)
-    known = (folder.read_json("run.json") or {}).get("models")
-    # Of what the folder does not tell, nothing is known to differ.
-    told = known or {}
-    differing = [key for key, value in sorted((models or {}).items()) if told.get(key, value) != value]
-    if differing and folder.committed():
-        raise UserError(
-            f"{folder.root} holds features made with other weights ({', '.join(differing)}): use another output, or "
-            "those weights"
-        )
+    known = require_same_run(folder, feature_keys, config_hash, models)
     folder.commit_json(
         "run.json",
         {

@@ -6,6 +6,7 @@
     dead/<video_id>/<segment>.json          what could not be done, and why
     attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver; .hung: what hung
     drivers/<session>.json, log/<session>/  how far the session's driver is, and was
+    digests.json                            what the features hold, by content; see `digests.py`
     scores/<video_id>.parquet, models/, results.json; of a variation below variations/<name>/
 
 The folder is a local path or any fsspec URI. A commit replaces the whole file in one step, names depend on the

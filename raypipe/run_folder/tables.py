@@ -1,10 +1,12 @@
 """Feature and score tables in a run folder: what a committed segment holds, and one id per object over a video."""
 
+import hashlib
 import json
+import os
 from collections import ChainMap, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,17 @@ from raypipe.schema import FEATURE, SCORE, SPATIAL, conform, feature_schema
 METADATA_KEY = b"raypipe"
 # The columns by which the tracks of a video's segments are linked.
 LINKING = ("frame_index", "track_id")
+DIGEST_CHARACTERS = 32
+# Threads that read footers, which on a store are waited for.
+READERS = 16
 
 
 @dataclass(frozen=True)
 class SegmentRecord:
     """What the metadata of a committed segment says of it.
 
-    `warmup` holds (frame_index, position in the frame, own track id) of every warm-up box.
+    `warmup` holds (frame_index, position in the frame, own track id) of every warm-up box. `digest` is the hash of all
+    else in the file, by which equal features are known wherever and whenever they were written.
     """
 
     config_hash: str
@@ -38,6 +44,7 @@ class SegmentRecord:
     num_frames: int
     num_objects: int
     warmup: tuple[tuple[int, int, int], ...]
+    digest: str = ""
 
 
 def serialise_table(table: pa.Table, metadata: Mapping[str, Any] | None = None) -> bytes:
@@ -61,8 +68,26 @@ def commit_features(folder: RunFolder, table: pa.Table, record: SegmentRecord) -
     schema = feature_schema(table.schema)
     table = conform(table, schema, f"features of {record.video_id} segment {record.segment_index}")
     absent = [f.name for f in schema if pa.types.is_fixed_size_list(f.type) and _is_null(table[f.name])]
-    content = serialise_table(table.drop_columns(absent), asdict(record))
+    table = table.drop_columns(absent)
+    content = serialise_table(table, asdict(replace(record, digest=content_digest(table, record))))
     folder.commit(folder.feature_path(record.video_id, record.segment_index), content)
+
+
+def content_digest(table: pa.Table, record: SegmentRecord) -> str:
+    """Return a hash of the rows of a segment and of its record, which does not depend on how they are stored."""
+    fields = asdict(replace(record, digest=""))
+    content = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    for field in table.schema:
+        column = table[field.name]
+        content.update(f"{field.name}\0{field.type}\0{len(column)}\0".encode())
+        content.update(column.is_valid().to_numpy().tobytes())
+        values = column.drop_null().combine_chunks()
+        if pa.types.is_string(field.type):
+            content.update(json.dumps(values.to_pylist()).encode())
+        else:
+            flat = values.flatten() if pa.types.is_fixed_size_list(field.type) else values
+            content.update(flat.to_numpy(zero_copy_only=False).tobytes())
+    return content.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _record(schema: pa.Schema, path: str) -> SegmentRecord:
@@ -119,9 +144,9 @@ def read_scores(folder: RunFolder, video_id: str, made_by: Mapping[str, Any]) ->
             table = pq.read_table(file)
     except FileNotFoundError as error:
         raise UserError(f"{video_id} has no scores in {folder.root}: run `raypipe score` first") from error
-    known = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    if known != made_by:
-        differing = sorted(key for key in {*known, *made_by} if known.get(key) != made_by.get(key))
+    known = _made_by(table.schema)
+    differing = sorted(key for key in made_by if known.get(key) != made_by[key])
+    if differing:
         raise UserError(
             f"the scores of {video_id} were made by another model or other settings ({', '.join(differing)}): "
             "run `raypipe score` again"
@@ -129,17 +154,57 @@ def read_scores(folder: RunFolder, video_id: str, made_by: Mapping[str, Any]) ->
     return conform(table.replace_schema_metadata(None), SCORE, folder.score_path(video_id))
 
 
+def read_made_by(folder: RunFolder, video_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what the metadata of each video's scores says, of those that have scores that can be read."""
+
+    def read(video_id: str) -> dict[str, Any] | None:
+        try:
+            with folder.filesystem.open(folder.score_path(video_id), "rb") as file:
+                return _made_by(pq.read_schema(file))
+        except (FileNotFoundError, pa.ArrowInvalid):
+            return None
+
+    with ThreadPoolExecutor(max_workers=READERS) as pool:
+        found = pool.map(read, video_ids)
+        return {video: known for video, known in zip(video_ids, found, strict=True) if known is not None}
+
+
+def _made_by(schema: pa.Schema) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    return known
+
+
 def read_records(folder: RunFolder, committed: Mapping[str, set[int]]) -> list[SegmentRecord]:
     """Return what the metadata of all committed segments says, in the order of videos and segments."""
     places = [(video, index) for video in sorted(committed) for index in sorted(committed[video])]
+    return read_records_at(folder, [folder.feature_path(*place) for place in places])
 
-    def read(place: tuple[str, int]) -> SegmentRecord:
-        path = folder.feature_path(*place)
+
+def read_records_at(folder: RunFolder, paths: Sequence[str]) -> list[SegmentRecord]:
+    """Return what the metadata of committed segments says, in the order of their paths.
+
+    A file of version 0.1 holds no digest; it has that of its footer, which tells sizes and limits of every column.
+    Raises UserError where a file is damaged, or not one of ours.
+    """
+
+    def read(path: str) -> SegmentRecord:
         with folder.filesystem.open(path, "rb") as file:
-            return _record(pq.read_schema(file), path)
+            try:
+                record = _record(pq.read_schema(file), path)
+            except pa.ArrowInvalid as error:
+                raise UserError(f"{path} is damaged: {error}. Remove it and extract again.") from error
+            return record if record.digest else replace(record, digest=_footer_digest(file))
 
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        return list(pool.map(read, places))
+    with ThreadPoolExecutor(max_workers=READERS) as pool:
+        return list(pool.map(read, paths))
+
+
+def _footer_digest(file: Any) -> str:
+    # A Parquet file ends with its footer, the footer's length in four bytes, and "PAR1".
+    file.seek(-8, os.SEEK_END)
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(-8 - length, os.SEEK_END)
+    return hashlib.sha256(file.read(length)).hexdigest()[:DIGEST_CHARACTERS]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tests.helpers.faults
 from raypipe.ablation import run as module
 from raypipe.ablation.run import ablate
 from raypipe.errors import UserError
@@ -176,21 +177,51 @@ def test_an_extraction_that_fails_is_the_reason_of_its_variations(cluster, tmp_p
 
     def fail(config, experiment):
         if config.motion.pooling == "area":
-            raise RuntimeError("first line\nthe disk is full")
+            raise OSError("the disk is full\nand more")
         return extract(config, experiment)
 
     monkeypatch.setattr(module, "extract_step", fail)
     code, _ = run(write(tmp_path, data, [VARIATIONS[0], VARIATIONS[3]]))
     found = outcomes(tmp_path)
     assert code == 1
-    assert found["knn"]["reason"] == "extraction: RuntimeError: the disk is full"
+    assert found["knn"]["reason"] == "extraction: OSError: the disk is full"
     assert found["mean"]["status"] == "done"
 
 
-def test_a_bug_ends_the_ablation(cluster, tmp_path, data, monkeypatch):
-    monkeypatch.setattr(module, "extract_step", lambda config, experiment: {}["absent"])
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize(
+    "bug",
+    [KeyError("absent"), ValueError("shapes do not fit"), RuntimeError("sizes of tensors must match")],
+    ids=["key", "value", "runtime"],
+)
+def test_a_bug_ends_the_ablation(cluster, tmp_path, data, monkeypatch, bug):
+    def fail(config, experiment):
+        raise bug
+
+    monkeypatch.setattr(module, "extract_step", fail)
+    with pytest.raises(type(bug)):
         run(write(tmp_path, data))
+
+
+def test_a_bug_in_a_task_ends_the_ablation(cluster, tmp_path, data, monkeypatch):
+    monkeypatch.setattr("raypipe.anomaly_model.score.score_video", tests.helpers.faults.score_with_a_bug)
+    with pytest.raises(ZeroDivisionError):
+        run(write(tmp_path, data, VARIATIONS[:1]))
+
+
+def test_a_mistake_that_a_task_finds_is_the_reason_in_one_line(cluster, tmp_path, data, steps):
+    """The second variation's model is damaged between its training and its scores."""
+    path = write(tmp_path, data, VARIATIONS[:2])
+    assert run(path)[0] == 0
+    folder = Path(outcomes(tmp_path)["gmm"]["folder"])
+    (folder / "variation.json").unlink()
+    (folder / "scores" / "test" / "a.parquet").unlink()
+    (folder / "models" / "gmm" / "motion" / "density.safetensors").write_bytes(b"?")
+    code, said = run(path)
+    found = outcomes(tmp_path)
+    assert (code, found["knn"]["status"], found["gmm"]["status"]) == (1, "done before", "failed")
+    assert "density.safetensors" in found["gmm"]["reason"]
+    assert not any(word in found["gmm"]["reason"] for word in ("pid=", "Traceback", "UserError"))
+    assert f"failed: {found['gmm']['reason']}" in said.splitlines()
 
 
 def test_only_some_and_their_record_in_mlflow(cluster, tmp_path, data):

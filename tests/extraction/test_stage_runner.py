@@ -1,6 +1,6 @@
 import pytest
 
-from raypipe.errors import DataError
+from raypipe.errors import DataError, UserError
 from raypipe.extraction.stage_runner import StageRunner
 from raypipe.pipeline import Stage
 from raypipe.run_folder.storage import RunFolder
@@ -75,3 +75,13 @@ def test_a_data_error_names_its_stage_at_once(folder):
     assert run(dead) is dead
     (letter,) = folder.read_dead()
     assert (letter.stage, letter.message) == ("decode", "no keyframe")
+
+
+def test_a_stage_that_cannot_be_made_refuses_every_row(folder):
+    def make():
+        raise UserError("weights.blip2: model.safetensors is damaged")
+
+    run = StageRunner([Stage("before", Count, ("before",)), Stage("encode", make)], folder, "1-a", 2, 0)
+    assert [run(segment())["refusal"] for _ in range(2)] == ["weights.blip2: model.safetensors is damaged"] * 2
+    assert RUNS == []
+    assert (folder.dead(), folder.committed()) == ({}, {})

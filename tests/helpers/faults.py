@@ -1,4 +1,4 @@
-"""A training that breaks, for the tests of what happens then."""
+"""A training that breaks, and a task with a bug, for the tests of what happens then."""
 
 from typing import Any
 
@@ -16,3 +16,8 @@ def break_in_epoch_2(settings: dict[str, Any]) -> None:
 
     train_worker.annealing = break_down
     train_worker.train_loop(settings)
+
+
+def score_with_a_bug(*_: Any) -> None:
+    """Stand in for `score.score_video`: a fault of the program, in a task."""
+    raise ZeroDivisionError("a bug")

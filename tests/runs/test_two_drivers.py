@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from raypipe.errors import CorruptVideoError
+from raypipe.errors import CorruptVideoError, UserError
 from raypipe.extraction import extract as extraction
 from raypipe.extraction.catalog import list_videos, write_catalogue
 from raypipe.extraction.extract import extract
@@ -150,3 +150,25 @@ def test_a_shard_tries_only_its_own_dead_again(drive, undisturbed, tmp_path):
     own = drive(output, shard=Shard(2, 2), retry_dead=True)
     assert (own.dead, own.processed_frames) == ([], 75)
     assert contents(output) == undisturbed
+
+
+def test_the_run_folder_is_claimed_once_and_checked_before_any_work(drive, data, tmp_path, monkeypatch):
+    happened = []
+    for name in ("require_weights", "models_of", "require_same_run", "build_catalogue", "claim"):
+        original = getattr(extraction, name)
+
+        def noted(*arguments, name=name, original=original):
+            happened.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(extraction, name, noted)
+    for _ in range(2):
+        drive(tmp_path / "run")
+        assert happened == ["require_weights", "models_of", "require_same_run", "build_catalogue", "claim"]
+        happened.clear()
+    other = make_config(data, tmp_path / "run", tracks={"min_iou": 0.5})
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    with pytest.raises(UserError, match="features of another config"):
+        extract(other)
+    assert happened == ["require_weights", "models_of", "require_same_run"]
+    assert (tmp_path / "run" / "run.json").read_bytes() == before
