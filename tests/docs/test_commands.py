@@ -50,7 +50,7 @@ def test_a_wrong_command_does_not_parse(capsys):
 def test_many_commands_were_found():
     used = {line.split()[1] for _, line in typed("raypipe")}
     assert {"run", "extract", "train", "score", "evaluate", "plan", "status", "report", "render", "demo"} <= used
-    assert {"ablate", "export", "datasets", "weights"} <= used
+    assert {"ablate", "export", "datasets", "weights", "pretrain"} <= used
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
