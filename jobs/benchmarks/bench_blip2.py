@@ -1,4 +1,4 @@
-"""Measure BLIP-2 stage 1 with random weights against the naive way, on the device at hand.
+"""Measure BLIP-2 with random weights against the naive way, on the device at hand.
 
 A GPU gets the full ViT-g in bf16, a CPU a tiny model in fp32. Writes `bench_blip2.json` and `bench_blip2.md`.
 
@@ -24,11 +24,11 @@ from torch import Tensor
 
 from jobs.benchmarks import naive_blip2 as naive
 from raypipe.models.attention import cross_modality_attention
-from raypipe.models.blip2.config import PRETRAIN, CaptionRules, Precision, Stage1Config
+from raypipe.models.blip2.config import PRETRAIN, Blip2Sizes, CaptionRules, Precision
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.preprocess import crop_resize_normalise
 
-TINY = Stage1Config(
+TINY = Blip2Sizes(
     image_size=56, vit_width=64, vit_depth=3, vit_heads=4, num_query=8, hidden=48, layers=4, heads=4, intermediate=96,
     max_position=64, vocab_size=121, embed_dim=24, max_txt_len=16, unk_id=1, cls_id=2, sep_id=3, mask_id=4, bos_id=120,
 )  # fmt: skip
@@ -41,7 +41,7 @@ _FRAME_SIZE = (480, 640)
 _NUM_FRAMES = 16
 
 
-def random_weights(config: Stage1Config, device: str = "cpu", std: float = 0.02, seed: int = 0) -> dict[str, Tensor]:
+def random_weights(config: Blip2Sizes, device: str = "cpu", std: float = 0.02, seed: int = 0) -> dict[str, Tensor]:
     """Return weights of the right names and shapes: normal with `std`, norms around 1."""
     generator = torch.Generator(device).manual_seed(seed)
     weights = {}
@@ -54,7 +54,7 @@ def random_weights(config: Stage1Config, device: str = "cpu", std: float = 0.02,
     return weights
 
 
-def flops_per_crop(config: Stage1Config) -> dict[str, float]:
+def flops_per_crop(config: Blip2Sizes) -> dict[str, float]:
     """Return the arithmetic of one crop by part: two operations for each multiplication of a matrix product."""
     S, W, mlp = config.num_vision_tokens, config.vit_width, config.vit_intermediate
     Q, D, ffn, L = config.num_query, config.hidden, config.intermediate, config.max_txt_len
@@ -86,7 +86,7 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int) -> f
     return float(np.median(times))
 
 
-def sentence_ids(caption_ids_NL: Tensor, config: Stage1Config) -> tuple[Tensor, Tensor]:
+def sentence_ids(caption_ids_NL: Tensor, config: Blip2Sizes) -> tuple[Tensor, Tensor]:
     """Return ids and mask of captions as sentences, (N, max_txt_len): [CLS] in place of [DEC].
 
     Stands in for decoding to words and back, for which random weights have no vocabulary.
@@ -188,7 +188,7 @@ def compare_with_naive(model: Blip2, count: int, rules: CaptionRules) -> dict[st
     }
 
 
-def cosine_of_precisions(weights: dict[str, Tensor], config: Stage1Config, device: torch.device) -> float:
+def cosine_of_precisions(weights: dict[str, Tensor], config: Blip2Sizes, device: torch.device) -> float:
     """Return the smallest cosine between G in bf16 and in fp32 over 64 crops, given the same sentences."""
     frames, offsets, rectangles = random_crops(64, device)
     pixels = crop_resize_normalise(frames, offsets, rectangles, config.image_size)
@@ -279,7 +279,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, measure, print and write the results."""
-    parser = argparse.ArgumentParser(description="Benchmark of BLIP-2 stage 1 against the naive way.")
+    parser = argparse.ArgumentParser(description="Benchmark of BLIP-2 against the naive way.")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where bench_blip2.json and .md go")
     parser.add_argument("--model", choices=("auto", "full", "tiny"), default="auto", help="auto: full on a GPU")
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 128, 256, 512, 1024], metavar="N")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raypipe.models.blip2.config import Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes
 from raypipe.pretraining.blip2_config import Blip2TrainingConfig
 from raypipe.pretraining.blip2_start import TEMPERATURE, plan_sizes, start_from
 from raypipe.pretraining.caption_pairs import read_pairs
@@ -31,7 +31,7 @@ class Blip2Plan:
     config: Blip2TrainingConfig
     fit: CaptionSet
     held_out: CaptionSet
-    sizes: Stage1Config
+    sizes: Blip2Sizes
     vocab: list[str]
     training_hash: str
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import Stage1Config, read_config
+from raypipe.models.blip2.config import Blip2Sizes, read_config
 from raypipe.models.blip2.init import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2.tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.pretraining.blip2_config import Blip2ModelConfig
@@ -23,15 +23,15 @@ TEMPERATURE = "temperature"
 class Start:
     """Where training starts: the sizes, the word pieces, all weights, and the names of those that are new."""
 
-    sizes: Stage1Config
+    sizes: Blip2Sizes
     vocab: list[str]
     weights: "dict[str, Tensor]"
     new: list[str]
 
 
-def plan_sizes(config: Blip2ModelConfig, captions: Iterable[str]) -> tuple[Stage1Config, list[str]]:
+def plan_sizes(config: Blip2ModelConfig, captions: Iterable[str]) -> tuple[Blip2Sizes, list[str]]:
     """Return the sizes of the model to train and its word pieces. Raises UserError where they do not fit each other."""
-    base = read_config(Path(config.start) / "config.json")[0] if config.start else Stage1Config()
+    base = read_config(Path(config.start) / "config.json")[0] if config.start else Blip2Sizes()
     changes: dict[str, Any] = {"can_caption": True}
     if config.vit:
         changes |= {"vit": config.vit.kind, "vit_mlp_ratio": config.vit.mlp_ratio}
@@ -59,7 +59,7 @@ def plan_sizes(config: Blip2ModelConfig, captions: Iterable[str]) -> tuple[Stage
     return sizes, vocab
 
 
-def start_from(config: Blip2ModelConfig, sizes: Stage1Config, vocab: list[str], seed: int) -> Start:
+def start_from(config: Blip2ModelConfig, sizes: Blip2Sizes, vocab: list[str], seed: int) -> Start:
     """Return the weights that training starts from. Raises UserError where `start` cannot lend them."""
     if config.start is None:
         weights = initial_weights(sizes, seed)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from raypipe.distributed.worker_group import gathered, least_over_workers, mean_over_workers, refuse, said_by_first
 from raypipe.models.augment import augment
-from raypipe.models.blip2.config import Stage1Config
-from raypipe.models.blip2.losses import TEMPERATURE_RANGE, Pairs, Stage1Objective
+from raypipe.models.blip2.config import Blip2Sizes
+from raypipe.models.blip2.losses import TEMPERATURE_RANGE, Blip2Objective, Pairs
 from raypipe.models.blip2.metrics import alignment_metrics
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.preprocess import normalise
@@ -61,7 +61,7 @@ def train_loop(settings: dict[str, Any]) -> None:
     All that is random in an epoch is seeded by it, so a resumed training repeats an undisturbed one.
     """
     config = Blip2TrainingConfig.model_validate(settings["config"])
-    sizes, train = Stage1Config(**settings["sizes"]), config.train
+    sizes, train = Blip2Sizes(**settings["sizes"]), config.train
     worker = begin(train.threads)
     if is_over(train.epochs):
         return
@@ -99,12 +99,12 @@ def train_loop(settings: dict[str, Any]) -> None:
 
 
 def _objective(
-    config: Blip2TrainingConfig, sizes: Stage1Config, vocab: list[str], tokenizer: SentenceTokenizer
-) -> Stage1Objective:
+    config: Blip2TrainingConfig, sizes: Blip2Sizes, vocab: list[str], tokenizer: SentenceTokenizer
+) -> Blip2Objective:
     start = start_from(config.model, sizes, vocab, config.seed)
     model = Blip2.from_weights(sizes, start.weights, "start")
     model.tokenizer = tokenizer
-    return Stage1Objective(
+    return Blip2Objective(
         model,
         train_vision=config.model.trains_vit,
         train_projections=config.model.train_projections,
@@ -114,7 +114,7 @@ def _objective(
 
 
 def _measure(
-    objective: Stage1Objective,
+    objective: Blip2Objective,
     tokenizer: SentenceTokenizer,
     pool: Pool | None,
     precision: Literal["fp32", "bf16"],
@@ -138,7 +138,7 @@ def learning_rate(step: int, num_steps: int, config: Blip2TrainConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def make_optimizers(objective: Stage1Objective, config: Blip2TrainConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(objective: Blip2Objective, config: Blip2TrainConfig) -> list[torch.optim.Optimizer]:
     """Return what trains the objective: AdamW, of which biases, norms and the temperature do not decay.
 
     With `optimizer: muon` the weights of all linear layers but the matching head, which ends in two classes, are Muon's
@@ -212,7 +212,7 @@ def _refusal(steps: int, config: Blip2TrainConfig, pool: Pool | None, unreadable
 
 def _train_epoch(
     wrapped: nn.Module,
-    objective: Stage1Objective,
+    objective: Blip2Objective,
     optimizers: Sequence[torch.optim.Optimizer],
     share: _WorkerImages,
     config: Blip2TrainingConfig,
@@ -266,7 +266,7 @@ def _precision(config: Blip2TrainConfig, device: torch.device) -> Literal["fp32"
     return products_here(config.precision, on_gpu=device.type != "cpu")
 
 
-def _save(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
+def _save(objective: Blip2Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
     named = {
         name.removeprefix("model."): parameter.detach().cpu().contiguous()
         for name, parameter in objective.named_parameters()
@@ -276,7 +276,7 @@ def _save(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer
     torch.save([optimizer.state_dict() for optimizer in optimizers], directory / OPTIMIZER_FILE)
 
 
-def _restore(objective: Stage1Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
+def _restore(objective: Blip2Objective, optimizers: Sequence[torch.optim.Optimizer], directory: Path) -> None:
     """Load what `_save` wrote."""
     saved = load_file(directory / TRAINED_FILE)
     for name, parameter in objective.named_parameters():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import Stage1Config, read_config
+from raypipe.models.blip2.config import Blip2Sizes, read_config
 from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
 from raypipe.pretraining.coco_captions import CaptionSet
 from raypipe.pretraining.recipe import card_of, commit_result, train_once, trained_on_workers, training_hash
@@ -48,7 +48,7 @@ def plan_smm(config: SmmConfig) -> SmmPlan:
 
     blip2 = Path(config.model.blip2)
     require_files("model.blip2", blip2, "raypipe weights convert", ("config.json", "model.safetensors", VOCAB_FILE))
-    sizes: Stage1Config = read_config(blip2 / "config.json")[0]
+    sizes: Blip2Sizes = read_config(blip2 / "config.json")[0]
     yes, no = SentenceTokenizer(read_vocab(blip2 / VOCAB_FILE), sizes).encode(["yes", "no"])[0].tolist()
     if yes == no:
         raise UserError(f"model.blip2: the vocabulary of {blip2} holds neither yes nor no, so nothing can be answered")

@@ -15,7 +15,7 @@ from torch import Tensor
 from raypipe.config.stages import EncodeConfig
 from raypipe.errors import SchemaError, UserError
 from raypipe.models.attention import backbone_mean
-from raypipe.models.blip2.config import CaptionRules, Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes, CaptionRules
 from raypipe.models.blip2.model import NO_CAPTIONS, NO_WORDS, shared_blip2
 from raypipe.models.blip2.preprocess import EXPANSION, crop_rectangles, crop_resize_normalise
 from raypipe.models.memory import Batches
@@ -123,7 +123,7 @@ class EncodeObjects:
         return outputs
 
 
-def bytes_per_crop(sizes: Stage1Config, config: EncodeConfig, captions: CaptionRules | None) -> int:
+def bytes_per_crop(sizes: Blip2Sizes, config: EncodeConfig, captions: CaptionRules | None) -> int:
     """Return what one crop of a batch takes at the peak, in bytes: an upper estimate from the sizes.
 
     The widest point of a ViT block (residual, normalised input, and the larger of q, k, v with their result or

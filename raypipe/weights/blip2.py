@@ -18,7 +18,7 @@ from torch import Tensor
 
 from raypipe.errors import UserError
 from raypipe.models.attention import cross_modality_attention
-from raypipe.models.blip2.config import CLIP_VIT_L, PRETRAIN, PRETRAIN_VITL, CaptionRules, Stage1Config, read_config
+from raypipe.models.blip2.config import CLIP_VIT_L, PRETRAIN, PRETRAIN_VITL, Blip2Sizes, CaptionRules, read_config
 from raypipe.models.blip2.keys import vit_kind
 from raypipe.models.blip2.model import CONFIG_FILE, NO_CAPTIONS, VOCAB_FILE, WEIGHTS_FILE, Blip2
 from raypipe.models.blip2.preprocess import crop_resize_normalise
@@ -167,7 +167,7 @@ def write_folder(
     return [*notes, used, f"wrote {out}: {', '.join([*names, MANIFEST_FILE])}"]
 
 
-def _words(vocab: Path | None, beside: Path, config: Stage1Config) -> tuple[list[str] | None, str]:
+def _words(vocab: Path | None, beside: Path, config: Blip2Sizes) -> tuple[list[str] | None, str]:
     """Return the vocabulary that belongs to the config, and a line that says which."""
     path = vocab or beside
     if vocab is None and not beside.is_file():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raypipe.errors import UserError
 from raypipe.models.attention import cross_modality_attention, cross_modality_weights
-from raypipe.models.blip2.config import CaptionRules, Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes, CaptionRules
 from raypipe.models.blip2.model import Blip2
 
 # Largest absolute differences from LAVIS that `verify` accepts in fp32; captions must be the same.
@@ -113,7 +113,7 @@ def _input(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Tensor:
 
 
 def _text(
-    arrays: dict[str, NDArray[Any]], name: str, count: int, path: Path, config: Stage1Config
+    arrays: dict[str, NDArray[Any]], name: str, count: int, path: Path, config: Blip2Sizes
 ) -> tuple[Tensor, Tensor]:
     """Return token ids and their mask, both (count, L)."""
     ids, mask = _input(arrays, name, path), _input(arrays, "text_mask", path)

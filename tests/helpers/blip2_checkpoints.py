@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jobs.benchmarks.bench_blip2 import TINY, random_weights
-from raypipe.models.blip2.config import CLIP_VIT_L, EVA_VIT_G, Stage1Config, read_config
+from raypipe.models.blip2.config import CLIP_VIT_L, EVA_VIT_G, Blip2Sizes, read_config
 from raypipe.models.blip2.keys import TIED_KEYS, lavis_sources
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.tokenizer import SentenceTokenizer, read_vocab
@@ -39,16 +39,16 @@ def load_case(case: str) -> tuple[Blip2, dict[str, torch.Tensor]]:
         return model, {name: torch.from_numpy(archive[name]) for name in archive.files}
 
 
-def random_model(config: Stage1Config = TINY, std: float = 0.3, seed: int = 0) -> Blip2:
+def random_model(config: Blip2Sizes = TINY, std: float = 0.3, seed: int = 0) -> Blip2:
     return Blip2.from_weights(config, random_weights(config, std=std, seed=seed), "random")
 
 
-def random_pixels(count: int, config: Stage1Config = TINY, seed: int = 1) -> torch.Tensor:
+def random_pixels(count: int, config: Blip2Sizes = TINY, seed: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((count, 3, config.image_size, config.image_size), generator=generator)
 
 
-def lavis_state(config: Stage1Config = TINY, seed: int = 0, std: float = 0.1) -> dict[str, torch.Tensor]:
+def lavis_state(config: Blip2Sizes = TINY, seed: int = 0, std: float = 0.1) -> dict[str, torch.Tensor]:
     """Return a random state dict as LAVIS saves it, ViT inside."""
     rng = np.random.default_rng(seed)
     shapes = {name: tuple(tensor.shape) for name, tensor in Blip2.empty(config).state_dict().items()}
@@ -64,7 +64,7 @@ def lavis_state(config: Stage1Config = TINY, seed: int = 0, std: float = 0.1) ->
     }
 
 
-def split_vit(state: dict[str, torch.Tensor], config: Stage1Config) -> tuple[dict, dict]:
+def split_vit(state: dict[str, torch.Tensor], config: Blip2Sizes) -> tuple[dict, dict]:
     """Return a state dict as LAVIS publishes it: without ViT, and the ViT's file with what lies behind its blocks."""
     vit = {key.removeprefix("visual_encoder."): value for key, value in state.items() if key.startswith("visual_")}
     blocks = "blocks" if config.vit == EVA_VIT_G else "transformer.resblocks"

@@ -1,4 +1,4 @@
-"""Training of BLIP-2 stage 1: what is refused, what it starts from, and that it learns, resumes and is found again."""
+"""Training of BLIP-2: what is refused, what it starts from, and that it learns, resumes and is found again."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from raypipe.config.file import validate
 from raypipe.errors import UserError
 from raypipe.models.blip2.init import STRUCTURES
-from raypipe.models.blip2.losses import Stage1Objective
+from raypipe.models.blip2.losses import Blip2Objective
 from raypipe.models.blip2.model import Blip2
 from raypipe.pretraining import blip2_worker as blip2_worker
 from raypipe.pretraining.blip2 import plan_blip2, train_blip2
@@ -151,7 +151,7 @@ def test_muon_takes_the_matrices_of_hidden_layers_alone(data, tmp_path, train_vi
     config = config_of(data, tmp_path, train={"optimizer": "muon"})
     plan = plan_blip2(config)
     model = Blip2.from_weights(plan.sizes, start_from(config.model, plan.sizes, plan.vocab, 0).weights, "start")
-    objective = Stage1Objective(model, train_vision=train_vision)
+    objective = Blip2Objective(model, train_vision=train_vision)
     adamw, muon = make_optimizers(objective, config.train)
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     taken, left = (

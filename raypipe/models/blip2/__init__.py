@@ -1,1 +1,1 @@
-"""BLIP-2 stage 1: image encoder, Q-Former, captions, tokenizer, losses and weights."""
+"""BLIP-2: image encoder, Q-Former, captions, tokenizer, losses and weights."""

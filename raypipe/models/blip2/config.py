@@ -1,4 +1,4 @@
-"""The sizes of a BLIP-2 stage-1 model, and the rules by which it captions.
+"""The sizes of a BLIP-2 model, and the rules by which it captions.
 
 Field names are those of LAVIS-format config files, so one JSON serves as the input of a conversion and as the
 `config.json` of a converted folder.
@@ -18,8 +18,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class Stage1Config:
-    """Sizes and token ids of a BLIP-2 stage-1 model (LAVIS `Blip2Qformer`); the defaults are its `pretrain`.
+class Blip2Sizes:
+    """Sizes and token ids of a BLIP-2 model (LAVIS `Blip2Qformer`); the defaults are its `pretrain`.
 
     `vit_depth` counts the blocks that are used. LAVIS's CLIP backbone stops one block before the last, so the
     published ViT-L has 23 here. Raises ValueError for sizes that no model can have.
@@ -116,11 +116,11 @@ class Stage1Config:
 
 
 # The published checkpoints: LAVIS `blip2` / `pretrain` and `pretrain_vitL`.
-PRETRAIN = Stage1Config()
-PRETRAIN_VITL = Stage1Config(vit=CLIP_VIT_L, vit_width=1024, vit_depth=23, vit_heads=16, vit_mlp_ratio=4.0)
+PRETRAIN = Blip2Sizes()
+PRETRAIN_VITL = Blip2Sizes(vit=CLIP_VIT_L, vit_width=1024, vit_depth=23, vit_heads=16, vit_mlp_ratio=4.0)
 
 
-def read_config(path: Path) -> tuple[Stage1Config, list[str]]:
+def read_config(path: Path) -> tuple[Blip2Sizes, list[str]]:
     """Read a config JSON, bare or under the key "config"; return it with the keys that are not used.
 
     Raises UserError naming the file.
@@ -135,7 +135,7 @@ def read_config(path: Path) -> tuple[Stage1Config, list[str]]:
         values = values["config"]
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no config, expected an object of sizes")
-    return Stage1Config.from_mapping(values, str(path))
+    return Blip2Sizes.from_mapping(values, str(path))
 
 
 @dataclass(frozen=True)

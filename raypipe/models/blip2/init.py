@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from raypipe.models.blip2.config import EVA_VIT_G, Stage1Config
+from raypipe.models.blip2.config import EVA_VIT_G, Blip2Sizes
 from raypipe.models.blip2.model import Blip2
 
 # BERT's and LAVIS's standard deviation, at BERT's width.
@@ -44,7 +44,7 @@ STRUCTURES = {
 }
 
 
-def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
+def initial_weights(config: Blip2Sizes, seed: int) -> dict[str, Tensor]:
     """Return weights as BERT and BLIP-2 start: normal, biases 0, norms 1; but for an image encoder and projections.
 
     The standard deviation of a product is 0.02 at 768 inputs and scales with one over the square root of the inputs:
@@ -80,7 +80,7 @@ def initial_weights(config: Stage1Config, seed: int) -> dict[str, Tensor]:
     return weights
 
 
-def _vision_weights(config: Stage1Config, weights: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def _vision_weights(config: Blip2Sizes, weights: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """Return the image encoder's places and matrices of attention, which replace those that `weights` holds."""
     (name,) = (name for name in weights if name.startswith(_PLACES))
     class_place = weights[name].view(-1, config.vit_width)[:1]
@@ -122,7 +122,7 @@ def _alike(width: int, scale: float, generator: torch.Generator) -> tuple[Tensor
 
 
 def adapt_weights(
-    source: dict[str, Tensor], source_config: Stage1Config, config: Stage1Config, seed: int
+    source: dict[str, Tensor], source_config: Blip2Sizes, config: Blip2Sizes, seed: int
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return weights for `config` that take over what means the same in `source`, and the names of the new ones.
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from raypipe.models.blip2.config import CLIP_VIT_L, EVA_VIT_G, Stage1Config
+from raypipe.models.blip2.config import CLIP_VIT_L, EVA_VIT_G, Blip2Sizes
 
 VISUAL_PREFIX = "visual_encoder."
-# Held by checkpoints, used by no forward pass of stage 1: the contrastive temperature and an index buffer.
+# Held by checkpoints, used by no forward pass here: the contrastive temperature and an index buffer.
 UNUSED_KEYS = frozenset({"temp", "Qformer.bert.embeddings.position_ids"})
 # Second copies of tied weights, and what each is a copy of.
 TIED_KEYS = {
@@ -49,7 +49,7 @@ class Source:
         return state[self.keys[0]]
 
 
-def lavis_sources(config: Stage1Config) -> dict[str, Source]:
+def lavis_sources(config: Blip2Sizes) -> dict[str, Source]:
     """Return the source of every weight of a model of these sizes, by our names."""
     sources = {"query_tokens": Source(("query_tokens",))}
     for ours, theirs in _affine_pairs(config):
@@ -80,7 +80,7 @@ def is_surplus_of_vit_file(key: str, depth: int) -> bool:
     return name.startswith(_BEHIND_THE_BLOCKS)
 
 
-def _affine_pairs(config: Stage1Config) -> Iterator[tuple[str, str]]:
+def _affine_pairs(config: Blip2Sizes) -> Iterator[tuple[str, str]]:
     """Yield (our module, LAVIS's module) for all that have a weight and a bias of the same shape on both sides."""
     yield "vision_model.post_layernorm", "ln_vision"
     yield "vision_projection", "vision_proj"
@@ -101,7 +101,7 @@ def _affine_pairs(config: Stage1Config) -> Iterator[tuple[str, str]]:
                 yield f"{ours}.{part}", f"{theirs}.{part}"
 
 
-def _eva_sources(config: Stage1Config) -> dict[str, Source]:
+def _eva_sources(config: Blip2Sizes) -> dict[str, Source]:
     embeddings, visual = "vision_model.embeddings", VISUAL_PREFIX
     sources = {
         f"{embeddings}.class_embedding": Source((f"{visual}cls_token",)),
@@ -124,7 +124,7 @@ def _eva_sources(config: Stage1Config) -> dict[str, Source]:
     return sources
 
 
-def _clip_sources(config: Stage1Config) -> dict[str, Source]:
+def _clip_sources(config: Blip2Sizes) -> dict[str, Source]:
     embeddings, visual = "vision_model.embeddings", VISUAL_PREFIX
     sources = {
         f"{embeddings}.class_embedding": Source((f"{visual}class_embedding",)),

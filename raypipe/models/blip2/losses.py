@@ -1,4 +1,4 @@
-"""What BLIP-2 stage 1 is trained by: contrast, matching and captioning of (image, caption) pairs.
+"""What BLIP-2 is trained by: contrast, matching and captioning of (image, caption) pairs.
 
 The three losses of BLIP-2, Section 3.1, as LAVIS's `Blip2Qformer` has them, on the passes of `blip2_qformer`. What
 differs, and why:
@@ -49,7 +49,7 @@ class Pairs:
     image_ids: Tensor
 
 
-class Stage1Objective(nn.Module):
+class Blip2Objective(nn.Module):
     """A Blip2 module that can be trained, and the temperature of its contrast.
 
     Trains everything but the ViT, and the ViT too with `train_vision`; LAVIS's ln_vision is trained either way. Without

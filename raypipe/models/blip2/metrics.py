@@ -1,4 +1,4 @@
-"""How well a BLIP-2 stage 1 aligns images and captions that it was not trained on."""
+"""How well a BLIP-2 aligns images and captions that it was not trained on."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""BLIP-2 stage 1 as one module: image tokens, captions, sentence embeddings. Sections 3.2-3.4, Appendix C.
+"""BLIP-2 as one module: image tokens, captions, sentence embeddings. Sections 3.2-3.4, Appendix C.
 
 The paper calls the backbone "ViT-L/14", but its sizes (257 x 1408) are those of EVA ViT-g, LAVIS `pretrain`; both
 backbones are here. One pass over the crops (`encode_images`) gives H, F^I and the *prefix*: the keys and values
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers.models.blip_2.modeling_blip_2 import Blip2TextEmbeddings
 
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import CaptionRules, Precision, Stage1Config, read_config
+from raypipe.models.blip2.config import Blip2Sizes, CaptionRules, Precision, read_config
 from raypipe.models.blip2.decoding import EndTokens, decode
 from raypipe.models.blip2.qformer import LanguageHead, PrefixDecoder, build_qformer, embed_text, query_pass, text_pass
 from raypipe.models.blip2.tokenizer import SentenceTokenizer, read_vocab
@@ -59,21 +59,21 @@ class ImageEncoding:
 
 
 class Blip2(nn.Module):
-    """Frozen BLIP-2 stage 1 (LAVIS `Blip2Qformer`), weights in transformers' names.
+    """Frozen BLIP-2 (stage 1 of LAVIS, its `Blip2Qformer`), weights in transformers' names.
 
     Precision: `fp32` is the reference, equal to LAVIS within 1e-5. In `bf16` and `fp16` the ViT is of that dtype
     throughout; of the Q-Former only the matrix products are, while its residual stream, norms and embeddings
     stay fp32. All methods run without gradients, on the device of the module; inputs are moved there.
     """
 
-    def __init__(self, config: Stage1Config) -> None:
+    def __init__(self, config: Blip2Sizes) -> None:
         super().__init__()
         self.config = config
         self.vision_model = build_vision(config)
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query, config.hidden))
         self.qformer = build_qformer(config)
         self.embeddings = Blip2TextEmbeddings(self.qformer.config)
-        # Not used by the paper; kept so that a converted folder holds the whole of stage 1 (and can be tuned).
+        # Not used by the paper; kept so that a converted folder holds the whole model (and can be tuned).
         self.vision_projection = nn.Linear(config.hidden, config.embed_dim)
         self.text_projection = nn.Linear(config.hidden, config.embed_dim)
         self.itm_head = nn.Linear(config.hidden, 2)
@@ -84,7 +84,7 @@ class Blip2(nn.Module):
         self.eval()
 
     @classmethod
-    def empty(cls, config: Stage1Config) -> Self:
+    def empty(cls, config: Blip2Sizes) -> Self:
         """Return a model on the meta device: all names and shapes, no memory."""
         with torch.device("meta"):
             return cls(config)
@@ -122,7 +122,7 @@ class Blip2(nn.Module):
         return model.set_precision(precision).to(device)
 
     @classmethod
-    def from_weights(cls, config: Stage1Config, weights: dict[str, Tensor], where: str) -> Self:
+    def from_weights(cls, config: Blip2Sizes, weights: dict[str, Tensor], where: str) -> Self:
         """Return a model that takes over `weights` as they are; they must be complete and of the right shapes."""
         model = cls.empty(config)
         expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from raypipe.models.blip2.config import Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes
 
 # H's keys and values, (N, H, S, d) each, by the index of the layer with cross-attention.
 Crossing = dict[int, tuple[Tensor, Tensor]]
@@ -25,7 +25,7 @@ Crossing = dict[int, tuple[Tensor, Tensor]]
 class LanguageHead(nn.Module):
     """BERT's masked-language head over word embeddings that it does not own (tied weights)."""
 
-    def __init__(self, config: Stage1Config) -> None:
+    def __init__(self, config: Blip2Sizes) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden, config.hidden)
         self.layer_norm = nn.LayerNorm(config.hidden, eps=1e-12)
@@ -36,7 +36,7 @@ class LanguageHead(nn.Module):
         return functional.linear(self.layer_norm(functional.gelu(self.dense(hidden))), word_embeddings_VD, self.bias)
 
 
-def build_qformer(config: Stage1Config) -> Any:
+def build_qformer(config: Blip2Sizes) -> Any:
     """Return transformers' Q-Former of these sizes, with the text feed-forward layers, uninitialised."""
     return Blip2QFormerModel(
         Blip2QFormerConfig(

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import BertTokenizer
 
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes
 
 START_TOKEN = "[DEC]"  # noqa: S105 - a token of text
 # BERT's special tokens, and which id of a config is whose.
@@ -24,7 +24,7 @@ class SentenceTokenizer:
     belong to the config: another length, or special tokens elsewhere.
     """
 
-    def __init__(self, vocab: Sequence[str], config: Stage1Config) -> None:
+    def __init__(self, vocab: Sequence[str], config: Blip2Sizes) -> None:
         ids = {token: index for index, token in enumerate(vocab)}
         if len(ids) != len(vocab):
             raise ValueError("the vocabulary names a word piece twice")

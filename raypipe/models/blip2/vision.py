@@ -1,4 +1,4 @@
-"""The two ViT backbones of BLIP-2 stage 1, on transformers' classes.
+"""The two ViT backbones of BLIP-2, on transformers' classes.
 
 EVA ViT-g is `Blip2VisionModel`, CLIP ViT-L is `CLIPVisionModel`. In both, `post_layernorm` holds LAVIS's ln_vision.
 """
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import Blip2VisionConfig, Blip2VisionModel, CLIPVisionConfig, CLIPVisionModel
 
-from raypipe.models.blip2.config import EVA_VIT_G, Stage1Config
+from raypipe.models.blip2.config import EVA_VIT_G, Blip2Sizes
 
 # LAVIS's ln_vision is a plain nn.LayerNorm; transformers would give it the eps of the EVA blocks, 1e-6.
 LN_VISION_EPS = 1e-5
 
 
-def build_vision(config: Stage1Config) -> Any:
+def build_vision(config: Blip2Sizes) -> Any:
     """Return transformers' ViT of these sizes, uninitialised."""
     sizes = {
         "hidden_size": config.vit_width,

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import EVA_VIT_G, Stage1Config
+from raypipe.models.blip2.config import EVA_VIT_G, Blip2Sizes
 from raypipe.models.blip2.keys import (
     TIED_KEYS,
     UNUSED_KEYS,
@@ -49,7 +49,7 @@ _KEYS_NAMED = 12
 class Translation:
     """A checkpoint in our names, complete, and the keys of the source that were left out on purpose."""
 
-    config: Stage1Config
+    config: Blip2Sizes
     weights: dict[str, Tensor]
     dropped: list[str] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def prefix_vit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def translate_lavis(
-    state: Mapping[str, Tensor], config: Stage1Config, where: str, vit_state: Mapping[str, Tensor] | None = None
+    state: Mapping[str, Tensor], config: Blip2Sizes, where: str, vit_state: Mapping[str, Tensor] | None = None
 ) -> Translation:
     """Translate a LAVIS state dict, with its ViT inside or in `vit_state`, whose keys are prefixed.
 
@@ -188,7 +188,7 @@ def _check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, .
         raise UserError(f"{where}: the keys do not fit the config; {'; '.join(faults)}")
 
 
-def _huggingface_config(path: Path) -> Stage1Config:
+def _huggingface_config(path: Path) -> Blip2Sizes:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -203,9 +203,9 @@ def _huggingface_config(path: Path) -> Stage1Config:
     if vision.get("qkv_bias") is False:
         raise UserError(f"{path}: a ViT without biases for q and v is not BLIP-2's")
     width = vision.get("hidden_size", 1408)
-    base = Stage1Config()
+    base = Blip2Sizes()
     try:
-        return Stage1Config(
+        return Blip2Sizes(
             vit=EVA_VIT_G,
             image_size=vision.get("image_size", base.image_size),
             patch_size=vision.get("patch_size", base.patch_size),

@@ -5,7 +5,7 @@ import pytest
 
 from jobs.benchmarks.bench_blip2 import TINY, flops_per_crop
 from raypipe.errors import UserError
-from raypipe.models.blip2.config import PRETRAIN, PRETRAIN_VITL, CaptionRules, Stage1Config, read_config
+from raypipe.models.blip2.config import PRETRAIN, PRETRAIN_VITL, Blip2Sizes, CaptionRules, read_config
 from tests.helpers.blip2_checkpoints import figure
 
 
@@ -78,7 +78,7 @@ def test_sizes_are_never_guessed(tmp_path):
     values = asdict(TINY)
     del values["cross_attention_freq"]
     with pytest.raises(UserError, match="has no cross_attention_freq"):
-        Stage1Config.from_mapping(values, "c")
+        Blip2Sizes.from_mapping(values, "c")
 
 
 @pytest.mark.parametrize("rules", [{"num_beams": 0}, {"max_length": 1}, {"min_length": -1}])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jobs.benchmarks.bench_blip2 import TINY
-from raypipe.models.blip2.config import Stage1Config
+from raypipe.models.blip2.config import Blip2Sizes
 from raypipe.models.blip2.init import STRUCTURES, _patch_places, adapt_weights, initial_weights
 from raypipe.models.blip2.model import Blip2
 from tests.helpers.blip2_checkpoints import TINY_VITL, random_pixels, random_weights
@@ -25,7 +25,7 @@ def qformer_parameters(layers, crossing):
     ("name", "layers", "crossing"), [("blip2", 12, 6), ("str1", 6, 6), ("str2", 6, 6), ("str3", 3, 3)]
 )
 def test_the_structures_of_table_5(name, layers, crossing, num_query):
-    model = Blip2.empty(replace(Stage1Config(), num_query=num_query, **vars(STRUCTURES[name])))
+    model = Blip2.empty(replace(Blip2Sizes(), num_query=num_query, **vars(STRUCTURES[name])))
     assert model.query_tokens.shape == (1, num_query, WIDTH)
     assert len(model.qformer.encoder.layer) == layers
     assert sum(layer.has_cross_attention for layer in model.qformer.encoder.layer) == crossing

@@ -219,7 +219,7 @@ def test_the_matching_loss_is_over_each_pair_and_two_negatives():
 )
 def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vision, train_projections, temperature):
     model = Blip2.from_weights(config, initial_weights(config, 0), "new")
-    objective = losses.Stage1Objective(
+    objective = losses.Blip2Objective(
         model, train_vision=train_vision, train_projections=train_projections, temperature=temperature
     )
     assert float(objective.temperature.detach()) == pytest.approx(temperature or 0.07)
@@ -246,7 +246,7 @@ def test_what_is_trained_gets_gradients_and_what_is_frozen_none(config, train_vi
 
 def test_padding_changes_no_loss():
     model, pairs = random_model(), random_pairs(4)
-    objective = losses.Stage1Objective(model, train_vision=False).eval()
+    objective = losses.Blip2Objective(model, train_vision=False).eval()
     longer = replace(TINY, max_txt_len=30)
     padded = functional.pad(pairs.ids, (0, 14)), functional.pad(pairs.mask, (0, 14))
     assert padded[0].shape[1] == longer.max_txt_len
@@ -260,7 +260,7 @@ def test_padding_changes_no_loss():
 
 
 def test_dropout_is_of_training_only():
-    objective = losses.Stage1Objective(random_model(), train_vision=False, dropout=0.3)
+    objective = losses.Blip2Objective(random_model(), train_vision=False, dropout=0.3)
     pairs = random_pairs(4)
 
     def value():
@@ -275,4 +275,4 @@ def test_dropout_is_of_training_only():
 
 def test_a_model_without_a_head_cannot_be_trained():
     with pytest.raises(ValueError, match="no language-model head"):
-        losses.Stage1Objective(random_model(replace(TINY, can_caption=False)), train_vision=False)
+        losses.Blip2Objective(random_model(replace(TINY, can_caption=False)), train_vision=False)
