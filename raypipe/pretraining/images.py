@@ -72,8 +72,9 @@ def _fetch(path: str, waits_seconds: Sequence[float] = WAITS_SECONDS) -> bytes:
     """Return the bytes of a file, its store being asked again after each of the waits."""
     try:
         filesystem, place = locate(path)
-        content: bytes = filesystem.cat_file(place)
-        return content
+        with filesystem.open(place, "rb") as file:
+            content: bytes = file.read()
+            return content
     except _NOT_THERE:
         raise
     except store_errors() as error:
