@@ -22,7 +22,7 @@ from raypipe.video.container import describe, open_video, read_packets
 from raypipe.video.folder import decode_folder, is_frame_folder
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 from raypipe.video.orientation import write_rgb
-from raypipe.video.packets import holds_picture, length_size
+from raypipe.video.packets import can_begin_anew, holds_picture, length_size
 from raypipe.video.sequence import Reading, numbered_packets, strict_options
 
 U8 = NDArray[np.uint8]
@@ -137,6 +137,8 @@ def _decode_numbered(
     last, is_timed = int(numbers[-1]), not bool((frame_pts == COUNTED_PTS).all())
     result = _Decoded(np.zeros(len(numbers), np.bool_))
     problems: list[tuple[int, str]] = []
+    # Number of the last whole keyframe at or before the first wanted frame, as long as none was lost on the way.
+    clean_from, is_sure = FILE_START, can_begin_anew(codec)
     packet_pts: list[int | None] = []
     reading = Reading()
     reformatter = VideoReformatter()
@@ -149,11 +151,14 @@ def _decode_numbered(
         except av.FFmpegError as error:
             if _matters(stream, packet):
                 problems.append((number, describe(error)))
+                is_sure = False
             continue
         for frame in decoded:
             slot = slots.get(number)
             if frame.is_corrupt:
                 problems.append((number, "the decoder marked a frame as corrupt"))
+            elif frame.key_frame and is_sure and number <= numbers[0]:
+                clean_from = number
             if slot is not None:
                 if is_timed and (frame.pts is None or packet_pts[frame.pts] != frame_pts[slot]):
                     problems.append((number, "the decoder gave another frame than when the file was probed"))
@@ -166,7 +171,7 @@ def _decode_numbered(
         if reading.error:
             problems.append((number, f"the file cannot be read further: {reading.error}"))
     problems = [problem for problem in problems if problem[0] <= last]
-    result.keep_problems(problems, int(np.iinfo(np.int64).min), numbers)
+    result.keep_problems(problems, clean_from, numbers)
     return result
 
 

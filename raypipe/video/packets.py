@@ -9,7 +9,7 @@ from typing import Any
 
 # Decoders that start anew at each of their keyframes. Others (Cinepak, GIF, screen codecs) keep pictures or tables
 # from before, whatever the container flags.
-REFRESHING = frozenset(
+_REFRESHING = frozenset(
     {
         *("h264", "hevc", "vvc", "libdav1d", "av1", "vp8", "vp9", "vp3", "theora", "vp6", "vp6f", "mpeg1video"),
         *("mpeg2video", "mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2", "wmv3", "vc1", "h263", "h263p"),
@@ -25,6 +25,11 @@ _MPEG4_PICTURE = b"\0\0\1\xb6"
 
 class Doubt(Exception):  # noqa: N818 - no error: the file is only looked at more closely
     """The container's packets are not a list of the pictures, so that the file has to be decoded to find these."""
+
+
+def can_begin_anew(codec: Any) -> bool:
+    """Tell whether a decoder keeps nothing from before its keyframes."""
+    return codec.name in _REFRESHING or bool(codec.codec.intra_only)
 
 
 def checker(codec: Any) -> Callable[[Any, bool], int] | None:

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.video.container import describe, open_video, read_packets
-from raypipe.video.packets import REFRESHING
+from raypipe.video.packets import can_begin_anew
 
 U8 = NDArray[np.uint8]
 
 # Check every checksum and bound, and refuse a damaged slice instead of guessing at it. Concealed errors that decoders
 # still let through (H.264, MPEG-4) come marked in the frame's flags.
 _ERROR_DETECTION = "crccheck+bitstream+buffer+explode"
-# In MPEG-1/2 "bitstream" makes an error of the stuffing that many encoders put at a picture's end, in TIFF "explode"
-# one of tags that the decoder does not know.
-_FALSE_ALARMS = {"mpeg1video": "bitstream+", "mpeg2video": "bitstream+", "tiff": "+explode"}
+# In MPEG-1/2 "bitstream" makes an error of the stuffing that many encoders put at a picture's end, and "explode" of
+# what stands behind the picture; without them damage is told as often, by the flags of the concealed frames. In TIFF
+# "explode" makes an error of tags that the decoder does not know.
+_LENIENT = {"mpeg1video": "crccheck+buffer", "mpeg2video": "crccheck+buffer", "tiff": "crccheck+bitstream+buffer"}
 # Pictures that must be the same before a packet counts as a safe start; H.264 refers back to at most 16.
 _NUM_COMPARED = 32
 # Frames to wait for the first one of a decoder that begins in the middle (periodic intra refresh).
@@ -35,7 +36,7 @@ _NUM_RECENT = 96
 
 def strict_options(codec_name: str) -> dict[str, str]:
     """Return the decoder's options that make an error of damage."""
-    return {"err_detect": _ERROR_DETECTION.replace(_FALSE_ALARMS.get(codec_name, " "), "")}
+    return {"err_detect": _LENIENT.get(codec_name, _ERROR_DETECTION)}
 
 
 @dataclass
@@ -97,7 +98,7 @@ class _Pass:
         self._uri, self._stream = uri, stream
         self._codec = stream.codec_context
         self._codec.thread_count = 1
-        self._can_start = self._codec.name in REFRESHING or self._codec.codec.intra_only
+        self._can_start = can_begin_anew(self._codec)
         self._recent: deque[Any] = deque(maxlen=_NUM_RECENT)
         self._stamps: list[int | None] = []
         self._trial: _Trial | None = None

@@ -219,6 +219,25 @@ def test_damage_among_counted_frames_spares_later_groups(tmp_path, name):
     np.testing.assert_array_equal(decode(broken, end - 10, end, index=index), expected[50:])
 
 
+def test_damage_of_mpeg2_is_told_by_marks_and_spares_other_groups(tmp_path):
+    how = {"codec": "mpeg2video", "options": {"g": "12", "bf": "0"}}
+    path = write_clip(tmp_path / "a.mkv", moving_squares(40, 192, 128, seed=1), **how)
+    expected = decode(path, 0, 40)
+    with av.open(str(path)) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size][14]
+    data, middle = bytearray(path.read_bytes()), hit.pos + hit.size // 2
+    data[middle : middle + 12] = bytes(12)
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(data)
+    index = probe_video(str(broken))
+    # The damaged frame is concealed and counts, those after it refer to it, and the next keyframe to nothing.
+    assert (index.num_frames, index.is_numbered) == (40, True)
+    np.testing.assert_array_equal(decode(broken, 5, 14, index=index), expected[5:14])
+    with pytest.raises(CorruptVideoError, match=r"10 of 14 frames .*\(source frames 14 to 23\): .* marked"):
+        decode(broken, 10, 24, index=index)
+    np.testing.assert_array_equal(decode(broken, 24, 40, index=index), expected[24:])
+
+
 def damaged_position(path, number):
     with av.open(str(path)) as container:
         return [packet.pos for packet in container.demux(video=0) if packet.size][number] + 20
