@@ -3,6 +3,10 @@
 import logging
 import os
 import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -37,18 +41,41 @@ def connect(config: "RayConfig") -> None:
                 require_answer(address)
                 ray.init(**quiet)
             else:
-                ray.init(
-                    address="local",
-                    num_cpus=config.num_cpus,
-                    object_store_memory=config.object_store_bytes,
-                    include_dashboard=False,
-                    **quiet,
-                )
+                with _without_the_log_level_line():
+                    ray.init(
+                        address="local",
+                        num_cpus=config.num_cpus,
+                        object_store_memory=config.object_store_bytes,
+                        include_dashboard=False,
+                        **quiet,
+                    )
         except (OSError, RuntimeError, ValueError) as error:
             if address is None:
                 raise UserError(f"Ray cannot be started on this machine: {first_line(error)}") from error
             raise _no_cluster(address, first_line(error) or type(error).__name__) from error
     _leave_the_display_to_us()
+
+
+@contextmanager
+def _without_the_log_level_line() -> Iterator[None]:
+    """Hold stderr back while Ray starts, and leave out the line in which its C++ side repeats its log level.
+
+    Ray 2.60 writes it to the descriptor whenever RAY_BACKEND_LOG_LEVEL is set. Without the variable it writes a longer
+    line for every actor pool, so one of the two has to be held back.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if b"RAY_BACKEND_LOG_LEVEL" not in line:
+                    os.write(2, line)
 
 
 def require_answer(address: str) -> None:

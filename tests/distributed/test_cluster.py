@@ -1,5 +1,6 @@
 """A RAY_ADDRESS at which nobody, or somebody else, answers; and a machine on which Ray cannot start."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -115,3 +116,16 @@ def test_a_machine_on_which_ray_cannot_start_is_one_line(monkeypatch):
     assert str(caught.value) == (
         "Ray cannot be started on this machine: AF_UNIX path length cannot exceed 107 bytes: /a/long/place"
     )
+
+
+@pytest.mark.slow
+def test_starting_ray_writes_no_line_of_its_own():
+    code = (
+        "from raypipe.config.runtime import RayConfig\n"
+        "from raypipe.distributed.cluster import connect\n"
+        "connect(RayConfig(num_cpus=1, object_store_bytes=2**27))\n"
+        "import os; os.write(2, b'ours')\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "ours")
