@@ -183,6 +183,8 @@ def _read_packets(container: Any, stream: Any, check: Callable[[Any, bool], int]
             pts, dts, is_key = packet.pts, packet.dts, packet.is_keyframe
             if pts is None:
                 raise Doubt("frames without timestamps")
+            if scan.num_packets == 1 and not is_key:
+                raise Doubt("a start without a keyframe")
             is_shown = check(packet, is_key)
             if is_key:
                 scan.keyframes.append((pts, pts if dts is None else dts))
@@ -212,7 +214,7 @@ def _check_order(scan: _Scan, codec: Any, is_later: bool, format_name: str) -> N
     steps = np.diff(stored[order])
     if np.abs(order - np.arange(len(order))).max() > _MAX_REORDER or not steps.all():
         raise Doubt("timestamps that jump back or repeat")
-    if stored.min() < min(scan.keyframes)[0] or stored[0] > scan.keyframes[0][0]:
+    if stored.min() < min(scan.keyframes)[0]:
         raise Doubt("frames before the first keyframe")
     scan.is_unproven = codec.reorder_depth > 0 and len(stored) > 2 and bool((order == np.arange(len(order))).all())
     # AVI counts chunks. After seeking it counts others than in reading on, where any of them is empty or delayed.

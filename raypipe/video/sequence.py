@@ -30,8 +30,9 @@ _LENIENT = {"mpeg1video": "crccheck+buffer", "mpeg2video": "crccheck+buffer", "t
 _NUM_COMPARED = 32
 # Frames to wait for the first one of a decoder that begins in the middle (periodic intra refresh).
 _NUM_WAITED = 128
-# Packets kept in case that decoding is to begin at one of them: decoders hold back at most 16 pictures.
-_NUM_RECENT = 96
+# Packets kept in case that decoding is to begin at one of them: decoders hold back at most 16 pictures, those of
+# single pictures, whose packets are large, hardly any.
+_NUM_RECENT, _NUM_RECENT_INTRA = 96, 8
 
 
 def strict_options(codec_name: str) -> dict[str, str]:
@@ -99,7 +100,8 @@ class _Pass:
         self._codec = stream.codec_context
         self._codec.thread_count = 1
         self._can_start = can_begin_anew(self._codec)
-        self._recent: deque[Any] = deque(maxlen=_NUM_RECENT)
+        num_recent = _NUM_RECENT_INTRA if self._codec.codec.intra_only else _NUM_RECENT
+        self._recent: deque[Any] = deque(maxlen=num_recent)
         self._stamps: list[int | None] = []
         self._trial: _Trial | None = None
         self._sequence = Sequence()

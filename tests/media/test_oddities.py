@@ -111,6 +111,13 @@ def test_a_file_that_flags_every_frame_as_a_keyframe(tmp_path, recipe):
     assert_same_as_whole(path, num_segments=10)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_trimmed_start_is_no_reason_to_decode_the_whole(tmp_path, codec):
+    path = write_clip(tmp_path / "a.mp4", moving_squares(60, 96, 64), codec=codec, pts=range(-7, 53))
+    index = assert_same_as_whole(path)
+    assert (index.num_frames, index.is_numbered) == (53, False)
+
+
 def test_vp9_packets_of_one_byte_that_show_a_frame_again(tmp_path):
     packets, encoder = encode("libvpx-vp9", {"g": "20", "deadline": "realtime", "cpu-used": "8"})
     # Frame marker 2, profile 0, show_existing_frame, of slot 0.
