@@ -113,6 +113,15 @@ def cpu_shares(workers: int) -> tuple[float, float]:
     return (1 - READING_CPUS, READING_CPUS) if is_tight else (1, 1)
 
 
+def _require_room(workers: int, *, use_gpu: bool) -> None:
+    have = ray.cluster_resources()
+    need = {"CPU": workers} | ({"GPU": workers} if use_gpu else {})
+    for resource, count in need.items():
+        if have.get(resource, 0) < count:
+            key = "train.use_gpu" if resource == "GPU" else "train.workers"
+            raise UserError(f"{key}: training needs {count} {resource}s, the cluster has {have.get(resource, 0):g}")
+
+
 def run_training(
     loop: Callable[[dict[str, Any]], None],
     settings: dict[str, Any],
@@ -135,12 +144,7 @@ def run_training(
     Needs a connected cluster. Raises UserError where the cluster can never place the workers, as Ray would wait for
     them without a word, and what a worker raises of the package's own errors.
     """
-    have = ray.cluster_resources()
-    need = {"CPU": workers} | ({"GPU": workers} if use_gpu else {})
-    for resource, count in need.items():
-        if have.get(resource, 0) < count:
-            key = "train.use_gpu" if resource == "GPU" else "train.workers"
-            raise UserError(f"{key}: training needs {count} {resource}s, the cluster has {have.get(resource, 0):g}")
+    _require_room(workers, use_gpu=use_gpu)
     filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(folder.filesystem))
     worker_cpus, _ = cpu_shares(workers)
     trainer = Trainer(

@@ -132,7 +132,8 @@ def decode_folder(folder: str | Path, *, frame_indices: NDArray[np.int64], size:
 def _frames_of(files: tuple[PictureFile, ...]) -> _Frames:
     """Return what is to be known of all pictures of a folder; where they are plain, the first alone is opened."""
     with files[0].opened() as image:
-        size, first_pages, first_is_deep = _upright_size(image), pages_of(image), is_deep(image)
+        # In this order: a PNG is loaded for its orientation, and then no longer tells how many bits it had.
+        first_pages, first_is_deep, size = pages_of(image), is_deep(image), _upright_size(image)
     pages = [(files[0], page) for page in first_pages]
     for file in files[1:]:
         if len(first_pages) == 1:
@@ -166,13 +167,13 @@ def _read_rgb(frames: _Frames, index: int, size: tuple[int, int]) -> NDArray[np.
             raise CorruptVideoError(f"{file.path}: holds {len(pages_of(image))} pages, the first of its folder one")
         try:
             image.seek(page)
+            # Loaded, as for its orientation, a picture no longer tells how many bits it had.
+            has_depth = is_deep(image)
             if _upright_size(image) != frames.size:
                 raise CorruptVideoError(
                     f"{file.path}: the frame is {image.size[0]}x{image.size[1]}, "
                     f"the first of its folder {frames.size[0]}x{frames.size[1]}"
                 )
-            # Loaded, a picture no longer tells how many bits it had.
-            has_depth = is_deep(image)
             image.load()
             turn = UPRIGHT.get(_orientation(image))
             stored = _to_rgb(frames, file, image, page, has_depth=has_depth)

@@ -224,14 +224,16 @@ def test_errors_of_zero_cannot_be_weighed_by():
         object_scores(np.zeros((1, 8), np.float32), model, zero_module(), "balanced")
 
 
-@pytest.mark.parametrize("config", [KnnConfig(num_neighbours=1), GmmConfig(num_components=1)])
+@pytest.mark.parametrize(
+    ("kind", "config"), [("knn", KnnConfig(num_neighbours=1)), ("gmm", GmmConfig(num_components=1))]
+)
 @pytest.mark.parametrize("weighting", ["joint", "balanced"])
-def test_scores_of_a_density_model_are_its_own(tmp_path, config, weighting):
+def test_scores_of_a_density_model_are_its_own(tmp_path, kind, config, weighting):
     rng = np.random.default_rng(0)
     density = make_density(config).fit(rng.normal(size=(30, 8)))
     files = files_of(density, tmp_path)
     features = rng.normal(size=(5, 8)).astype(np.float32)
-    found = object_scores(features, trained(config.kind), files, weighting)
+    found = object_scores(features, trained(kind), files, weighting)
     np.testing.assert_array_equal(found, density.score(features))
 
 

@@ -27,8 +27,8 @@ from raypipe.pretraining.state_machine import plan_smm, train_smm
 from raypipe.pretraining.state_machine_config import SmmConfig, load_smm_config
 from raypipe.pretraining.state_machine_data import (
     HELD_OUT_OTHERS,
+    EncodedImages,
     HeldOutPairs,
-    Share,
     answers_of,
     encode_share,
     epoch_pairs,
@@ -185,7 +185,7 @@ def test_grids_pair_images_with_captions_and_know_what_holds(data, blip2, tmp_pa
 
 def test_an_epoch_has_no_more_images_of_a_caption_than_asked_for():
     captions = ["falling"] * 30 + ["lying"] * 10 + ["running"] * 3
-    share = Share(
+    share = EncodedImages(
         np.zeros((43, 1, 1), np.float16),
         [describe(number, [caption]) for number, caption in enumerate(captions)],
         [(caption,) for caption in captions],
@@ -271,7 +271,7 @@ def test_one_side_alone_has_no_accuracy(blip2, holds, figures):
 
 
 def test_weights_in_an_object_store_are_refused_with_what_to_do(data, tmp_path):
-    with pytest.raises(UserError, match=r"model.blip2: s3://b/w is a URI; .* copy it there first"):
+    with pytest.raises(UserError, match=r"model.blip2: s3://b/w is a URI, .* copy it there first"):
         config_of(data, "s3://b/w", tmp_path)
 
 

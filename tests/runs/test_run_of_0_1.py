@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from raypipe.cli.run_argument import config_of_run
 
 from raypipe.anomaly_model.trained_model import read_model
+from raypipe.api.config import config_of_run
 from raypipe.cli.main import main
 from raypipe.errors import UserError
 from raypipe.run_folder.storage import RunFolder

@@ -310,7 +310,7 @@ def test_the_record_lies_in_the_output_whatever_its_name(tmp_path, name):
     assert tracking_server.locations(uri, tmp_path / name) == (uri, artifacts)
     assert tracking_server.locations(None, f"file://{tmp_path}/{name}") == (uri, artifacts)
     with tracking_server.refusing(uri):
-        tracking_server.open_experiment(tracking_server.connect(uri), "x", artifacts)
+        tracking_server.open_experiment(tracking_server.mlflow_client(uri), "x", artifacts)
     assert (tmp_path / name / "mlflow.db").is_file()
     # MLflow would make a folder of the name as it is quoted, too.
     assert [path.name for path in tmp_path.iterdir() if path.name != "output"] == [name.partition("/")[0]]

@@ -123,7 +123,7 @@ def test_a_state_machine_of_other_tokens_or_questions_is_refused(folders, monkey
 
 
 def test_weights_in_an_object_store_are_refused_with_what_to_do():
-    with pytest.raises(UserError, match=r"weights.blip2: s3://b/w is a URI; .* copy it there first"):
+    with pytest.raises(UserError, match=r"weights.blip2: s3://b/w is a URI, .* copy it there first"):
         config_of({"blip2": "s3://b/w"})
 
 
