@@ -343,10 +343,10 @@ def test_what_a_row_needs_is_made_where_it_looks_for_it(table):
 
 def test_the_trainings_of_table_5_are_on_the_data_that_their_rows_say():
     rows = trainings("table5")
-    itam = {name: made["train_blip2"] for name, (_, made) in rows.items() if "train_blip2" in made}
+    blip2 = {name: made["train_blip2"] for name, (_, made) in rows.items() if "train_blip2" in made}
     coco = load_smm_config(REPOSITORY / "jobs/train_smm.yaml").data
     assert {
-        name: "coco" if config.data.annotations == coco.annotations else "crops" for name, config in itam.items()
+        name: "coco" if config.data.annotations == coco.annotations else "crops" for name, config in blip2.items()
     } == {
         "setting-2": "crops",
         "setting-3": "coco",
@@ -354,9 +354,9 @@ def test_the_trainings_of_table_5_are_on_the_data_that_their_rows_say():
         "setting-5": "coco",
         "setting-6": "coco",
     }
-    assert {config.data.images for name, config in itam.items() if name != "setting-2"} == {coco.images}
-    assert [config.model.structure for config in itam.values()] == [None, "str2", "str3", None, None]
-    assert [config.model.num_query for config in itam.values()] == [None, None, None, 64, 128]
+    assert {config.data.images for name, config in blip2.items() if name != "setting-2"} == {coco.images}
+    assert [config.model.structure for config in blip2.values()] == [None, "str2", "str3", None, None]
+    assert [config.model.num_query for config in blip2.values()] == [None, None, None, 64, 128]
     # Only the first has labels.
     labels = {name: made["train_smm"].targets.labels for name, (_, made) in rows.items()}
     assert [name for name, label in labels.items() if label] == ["setting-1"]
