@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raypipe.anomaly_model.score import made_by, score
+from raypipe.anomaly_model.score import made_by, model_of_scores, score
 from raypipe.anomaly_model.train import train
-from raypipe.anomaly_model.trained_model import read_model
 from raypipe.config.run import RunConfig
 from raypipe.datasets.specs import benchmark_of
 from raypipe.distributed.cluster import connect
@@ -73,6 +72,8 @@ def extract_step(
         f"{result.processed_frames:,} frames in {result.wall_seconds:.1f} s "
         f"(start-up {result.startup_seconds:.1f} s), {result.num_done_before:,} segments were there already"
     ]
+    if catalogue.changes:
+        lines.insert(0, f"data: {catalogue.changes}")
     if result.processed_frames:
         shares = {stage: row["share"] for stage, row in stage_timings(folder).items() if "share" in row}
         lines.append("time: " + ", ".join(f"{stage} {share:.0%}" for stage, share in shares.items()))
@@ -264,9 +265,7 @@ def _started(pool: ThreadPoolExecutor, config: RunConfig, name: str) -> Iterator
 def _evaluate(
     config: RunConfig, folder: RunFolder, catalogue: Catalogue
 ) -> tuple[Evaluation, list[VideoScores], dict[str, float]]:
-    model = read_model(folder, config.score.model)
-    if model is None:
-        raise UserError(f"{folder.root} holds no trained {config.score.model!r} model: run `raypipe train` first")
+    model = model_of_scores(config, catalogue)
     videos, rates = [], {}
     for entry in catalogue.entries:
         if entry.video.split == "test" and entry.index is not None:

@@ -196,7 +196,7 @@ def lose_a_worker(it: Field, output: Path, generator: random.Random) -> dict[Pla
 
 def _is_worker(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
-        return any(name in " ".join(process.cmdline()) for name in ("ray::MapWorker", "ray::probe_watched"))
+        return any(name in " ".join(process.cmdline()) for name in ("ray::MapWorker", "ray::examine_watched"))
     return False
 
 

@@ -16,7 +16,7 @@ from raypipe.distributed.cluster import connect
 from raypipe.distributed.tasks import cause_of, is_machine_failure
 from raypipe.errors import EXIT_DEAD_LETTERS, DataError, UserError
 from raypipe.evaluation.results import figure, markdown_table
-from raypipe.extraction.catalog import Catalogue, list_videos, require_features
+from raypipe.extraction.catalog import Catalogue, list_videos, read_catalogue, require_features
 from raypipe.ops.bootstrap import Metric
 from raypipe.run_folder.digests import feature_digests
 from raypipe.run_folder.record import versions
@@ -87,7 +87,9 @@ def ablate(
             say(f"look at the runs: {ui_command(experiment.tracking_uri)}")
     if any(outcome.status == "failed" for outcome in outcomes.values()):
         return EXIT_FAILED
-    return EXIT_DEAD_LETTERS if any(RunFolder(group.config.output).dead() for group in plan.groups) else 0
+    folders = [RunFolder(group.config.output) for group in plan.groups]
+    # Of videos that are gone, dead letters may be left.
+    return EXIT_DEAD_LETTERS if any(folder.dead().keys() & read_catalogue(folder).keys() for folder in folders) else 0
 
 
 def _do_group(plan: AblationPlan, group: Group, experiment: Experiment, say: Callable[[str], None]) -> list[Outcome]:

@@ -255,6 +255,29 @@ def _model_to_score_with(config: "RunConfig", folder: RunFolder, catalogue: "Cat
     return model
 
 
+def model_of_scores(config: "RunConfig", catalogue: "Catalogue") -> "TrainedModel":
+    """Return the model whose scores are to be evaluated.
+
+    Raises UserError where there is none, and where it or a video's scores were made of other features than there are
+    now. Of what version 0.1 made that is not known.
+    """
+    from raypipe.anomaly_model.trained_model import read_model
+
+    folder = RunFolder(config.output, config.variation)
+    model = read_model(folder, config.score.model)
+    if model is None or model.content_hash:
+        model = _model_to_score_with(config, folder, catalogue)
+    now = {name: task.scored_from for name, task in _tasks(config, folder, catalogue).items()}
+    made = read_made_by(folder, list(now))
+    outdated = [name for name, known in made.items() if known.get(FEATURES_KEY, now[name]) != now[name]]
+    if outdated:
+        raise UserError(
+            f"{len(outdated)} videos have other features than those that were scored, the first: {outdated[0]}. "
+            "Run `raypipe score` again."
+        )
+    return model
+
+
 def _tasks(config: "RunConfig", folder: RunFolder, catalogue: "Catalogue") -> dict[str, VideoTask]:
     committed, digests = folder.committed(), feature_digests(folder)
     tasks = {}

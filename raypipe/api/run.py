@@ -110,7 +110,8 @@ class Run:
     @property
     def dead_letters(self) -> list[DeadLetter]:
         """The segments and videos that could not be processed, and why; those of `max_attempts` deaths too."""
-        return self._folder.read_dead()
+        names = {video.video_id for video in self.videos}
+        return [letter for letter in self._folder.read_dead() if letter.video_id in names]
 
     def features(self, columns: Collection[str] | None = None, split: str | None = None) -> Features:
         """Return the features of the run: of all splits, or one ("train", "test"), in all columns or those named.
@@ -192,7 +193,8 @@ class Run:
         splits = [video.split for video in videos]
         counts = ", ".join(f"{splits.count(split):,} {split}" for split in sorted(set(splits)))
         told = [counted(len(videos), "video") + (f" ({counts})" if counts else "")]
-        num_dead = sum(map(len, self._folder.dead().values()))
+        names = {video.video_id for video in videos}
+        num_dead = sum(len(indices) for name, indices in self._folder.dead().items() if name in names)
         told += [counted(num_dead, "dead letter")] if num_dead else []
         results = self._folder.read_json(self._folder.product("results.json"))
         auc = None if results is None else (results.get("metrics") or {}).get("micro_auc", {}).get("value")

@@ -16,7 +16,8 @@ class Video:
 
     `split` is "train" (normal), "test", or of public data sets "train_abnormal", whose videos are never trained on, or
     "validation". `class_name` is the kind of anomaly that it shows ("normal" for none) and `scene` the camera or place,
-    both empty where the data set does not tell.
+    both empty where the data set does not tell. A file that is written again has another `stamp`, and so have its boxes
+    (see `datasets.stamps`); it is empty where a store tells no stamp.
     """
 
     video_id: str
@@ -27,6 +28,8 @@ class Video:
     boxes_bytes: int = 0
     class_name: str = ""
     scene: str = ""
+    stamp: str = ""
+    boxes_stamp: str = ""
 
 
 @dataclass(frozen=True)

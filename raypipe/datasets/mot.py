@@ -59,17 +59,22 @@ def read_mot(boxes_root: str, video_id: str) -> Boxes:
 
     Raises AnnotationError where it is missing, not text, or not MOT.
     """
-    filesystem, base = locate(boxes_root)
-    path = boxes_path(base, video_id)
+    path = boxes_path(boxes_root, video_id)
     try:
-        if not filesystem.exists(path):
-            path = _spelled_otherwise(filesystem, path, video_id)
+        filesystem, path = find_boxes(boxes_root, video_id)
         text = filesystem.cat_file(path).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file of boxes") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is not text: {error}") from error
     return parse_mot(text, path)
+
+
+def find_boxes(boxes_root: str, video_id: str) -> tuple[Any, str]:
+    """Return the file system and the path there of a video's file of boxes, whether or not it is there."""
+    filesystem, base = locate(boxes_root)
+    path = boxes_path(base, video_id)
+    return filesystem, path if filesystem.exists(path) else _spelled_otherwise(filesystem, path, video_id)
 
 
 def boxes_by_video(paths: Iterable[str], base: str) -> dict[str, str]:

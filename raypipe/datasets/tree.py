@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from raypipe.datasets.endings import OTHER_SUFFIXES, PREVIEW_SUFFIXES, VIDEO_SUFFIXES, Looking, ending
 from raypipe.datasets.listing import Video, some
 from raypipe.datasets.spelling import id_of, same_name
+from raypipe.datasets.stamps import stamp_of_file, stamp_of_folder, stamp_of_info
 from raypipe.errors import UserError
 from raypipe.text import one_line
 from raypipe.video.folder import is_picture
@@ -37,6 +38,7 @@ class Found:
     path: str
     num_bytes: int
     is_frames: bool
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Tree:
         else:
             # A plain path is taken as it stands; in a file:// URI what has a meaning there is quoted.
             uri = Path(found.path).as_uri() if "://" in self.root else found.path
-        return Video(video_id, uri, split, found.num_bytes, found.is_frames, class_name=class_name, scene=scene)
+        video = Video(video_id, uri, split, found.num_bytes, found.is_frames, class_name=class_name, scene=scene)
+        return replace(video, stamp=found.stamp)
 
     def notes(self) -> list[str]:
         """Return what is to be told of files that were left out, and of names that were shortened."""
@@ -191,16 +194,16 @@ def open_tree(root: str) -> Tree:
     documents: dict[str, int] = {}
     left_out: dict[str, list[str]] = defaultdict(list)
     files: dict[str, list[Found]] = defaultdict(list)
-    pictures: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for path, num_bytes in sorted(_files(fs, base)):
+    pictures: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+    for path, num_bytes, stamp in sorted(_files(fs, base)):
         relative = _checked_name(path, base)
         folder, _, name = relative.rpartition("/")
         if name.startswith("._") or name in SYSTEM_FILES:
             continue  # what macOS and Windows leave beside files
         if is_picture(name):
-            pictures[folder].append((name, num_bytes))
+            pictures[folder].append((name, num_bytes, stamp))
         elif looking.is_video(path):
-            files[same_name(stem_of(relative))].append(Found(path, num_bytes, is_frames=False))
+            files[same_name(stem_of(relative))].append(Found(path, num_bytes, is_frames=False, stamp=stamp))
         else:
             documents[relative] = num_bytes
             if ending(name) not in OTHER_SUFFIXES:
@@ -231,7 +234,7 @@ def stem_of(relative: str) -> str:
 def _take_frames(
     base: str,
     files: dict[str, list[Found]],
-    pictures: Mapping[str, list[tuple[str, int]]],
+    pictures: Mapping[str, list[tuple[str, int, str]]],
     left_out: dict[str, list[str]],
 ) -> None:
     """Add the folders of pictures that are frames to the videos; tell of other pictures, and of previews of frames."""
@@ -239,14 +242,14 @@ def _take_frames(
     for stem in files:
         videos_in[stem.rpartition("/")[0]].append(stem)
     for folder, own in pictures.items():
-        names, key = [name for name, _ in own], same_name(folder)
+        names, key = [name for name, *_ in own], same_name(folder)
         if not folder or not _are_frames(names, videos_in[key], is_split=folder in SPLITS):
             left_out[NO_FRAMES] += [f"{folder}/{name}".lstrip("/") for name in names]
             continue
         for stem in videos_in[key]:
             left_out[PREVIEWS] += [found.path[len(base) + 1 :] for found in files.pop(stem)]
-        total = sum(num_bytes for _, num_bytes in own)
-        files[key].append(Found(f"{base}/{folder}", total, is_frames=True))
+        total = sum(num_bytes for _, num_bytes, _ in own)
+        files[key].append(Found(f"{base}/{folder}", total, is_frames=True, stamp=stamp_of_folder(own)))
 
 
 def _are_frames(names: Sequence[str], videos: Sequence[str], *, is_split: bool) -> bool:
@@ -313,10 +316,16 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _files(fs: Any, base: str) -> Iterator[tuple[str, int]]:
-    """Yield (path, size in bytes) of every file below a folder; links to folders are followed, each folder once."""
+def _files(fs: Any, base: str) -> Iterator[tuple[str, int, str]]:
+    """Yield (path, size in bytes, stamp) of every file below a folder.
+
+    Links to folders are followed, each folder once.
+    """
     if not isinstance(fs, LocalFileSystem):
-        yield from ((path, int(info.get("size") or 0)) for path, info in fs.find(base, detail=True).items())
+        # What an earlier start of this process listed may be outdated.
+        fs.invalidate_cache()
+        for path, info in fs.find(base, detail=True).items():
+            yield path, int(info.get("size") or 0), stamp_of_info(info)
         return
     seen: set[str] = set()
     for folder, folders, names in os.walk(base, followlinks=True):
@@ -328,4 +337,5 @@ def _files(fs: Any, base: str) -> Iterator[tuple[str, int]]:
         for name in names:
             path = f"{folder}/{name}"
             with suppress(OSError):  # a link to nowhere
-                yield path, Path(path).stat().st_size
+                status = Path(path).stat()
+                yield path, status.st_size, stamp_of_file(status)

@@ -12,10 +12,12 @@ from raypipe.extraction.catalog import (
     Catalogue,
     claim,
     write_catalogue,
+    write_changes,
 )
 from raypipe.extraction.planning import plan_all
 from raypipe.extraction.probing import build_catalogue
 from raypipe.extraction.ray_dataset import dataset_of
+from raypipe.extraction.settling import clear_old_names, make_way
 from raypipe.extraction.sharing import LogMetrics, meet_others, showing, take_stock
 from raypipe.monitoring.meter import Meter
 from raypipe.monitoring.progress import progress
@@ -79,7 +81,11 @@ def extract(
     with showing(folder, session, shard, meter, log_metrics):
         catalogue = build_catalogue(config, folder)
         claim(config, folder, catalogue.fingerprint(), models)
-        write_catalogue(folder, catalogue.entries)
+        make_way(folder, catalogue)
+        if catalogue.changes:
+            write_changes(folder, catalogue.changes)
+        write_catalogue(folder, [*catalogue.entries, *catalogue.gone])
+        clear_old_names(folder, catalogue.changes)
         result = _extract(config, folder, catalogue, session, shard, meter, retry_dead)
     result.progress = meter.snapshot()
     result.wall_seconds = result.progress["seconds"]

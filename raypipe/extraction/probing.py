@@ -1,16 +1,27 @@
 """Probing of the videos: size, frames and timestamps of each, found out once and kept in the catalogue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.distributed.cluster import connect
 from raypipe.distributed.tasks import run_tasks
-from raypipe.errors import DataError, UserError
-from raypipe.extraction.catalog import Catalogue, Entry, catalogue_of, list_videos, read_catalogue, still_valid
+from raypipe.errors import DataError
+from raypipe.extraction.catalog import (
+    Catalogue,
+    Entry,
+    boxes_root,
+    catalogue_of,
+    list_videos,
+    read_catalogue,
+    read_entries,
+)
+from raypipe.extraction.identity import boxes_digest, content_digest
+from raypipe.extraction.settling import find_changes
 from raypipe.monitoring.progress import progress
-from raypipe.run_folder.storage import DeadLetter, RunFolder, escape, letter_of_deaths, new_session
+from raypipe.run_folder.storage import DeadLetter, RunFolder, letter_of_deaths, new_session
 from raypipe.video.folder import probe_folder
 from raypipe.video.probe import probe_video
 from raypipe.video.watchdog import ending_hangs
@@ -25,13 +36,36 @@ def probe(video: Video, frames_fps: float) -> Entry:
     return Entry(video, index)
 
 
-def probe_watched(video: Video, frames_fps: float, timeout_seconds: float, folder: RunFolder, session: str) -> Entry:
-    """Probe a video in a process of Ray's, which is ended where the video hangs it.
+def examine(video: Video, known: Entry | None, frames_fps: float, boxes: str | None) -> Entry:
+    """Find out a video's content and, unless that is what is known of it, its frames."""
+    # Before it is probed: a file that is replaced meanwhile has another content at the next start.
+    found = Entry(video, None, None, content_digest(video), boxes_digest(boxes, video.video_id))
+    if known is not None and known.index is not None and found.digest and known.has_content_of(found):
+        return replace(found, index=known.index)
+    probed = probe(video, frames_fps)
+    if known is not None and known.has_content_of(found):
+        # What could not be read now is still what it was.
+        found = replace(
+            found, digest=found.digest or known.digest, boxes_digest=found.boxes_digest or known.boxes_digest
+        )
+    return replace(found, index=probed.index, failure=probed.failure)
+
+
+def examine_watched(
+    video: Video,
+    known: Entry | None,
+    frames_fps: float,
+    boxes: str | None,
+    timeout_seconds: float,
+    folder: RunFolder,
+    session: str,
+) -> Entry:
+    """Examine a video in a process of Ray's, which is ended where the video hangs it.
 
     Here, and not beside what starts it: a worker that only probes need not import Ray Data.
     """
     with ending_hangs(timeout_seconds, partial(folder.note_hang, session, video.video_id, 0)):
-        return probe(video, frames_fps)
+        return examine(video, known, frames_fps, boxes)
 
 
 # Deaths of its process after which a video is given up that cannot even be probed.
@@ -44,52 +78,47 @@ MANY_VIDEOS = 50
 
 
 def build_catalogue(config: RunConfig, folder: RunFolder) -> Catalogue:
-    """List and probe the videos of a run; probes of unchanged videos come from the run folder.
+    """List the videos of a run and look at those that are new or may have changed; tell what did.
 
     Raises UserError before any work where the data set, labels or boxes are wrong.
     """
     listing = list_videos(config)
-    cached = read_catalogue(folder)
-    _refuse_changed(cached, listing.videos, folder)
-    entries = still_valid(cached, listing.videos)
+    known = read_entries(folder)
+    entries = {
+        video.video_id: replace(known[video.video_id], video=video, is_gone=False)
+        for video in listing.videos
+        if video.video_id in known and not known[video.video_id].failure and known[video.video_id].is_as_listed(video)
+    }
     todo = [video for video in listing.videos if video.video_id not in entries]
     if todo:
         connect(config.ray)
         session = new_session()
         share = 0.5 if len(todo) >= MANY_VIDEOS else 1.0
-        settings = (config.dataset.frame_rate(), config.decode.timeout_seconds, folder, session)
-        calls = {video: (video, *settings) for video in todo}
+        settings = (config.dataset.frame_rate(), boxes_root(config), config.decode.timeout_seconds, folder, session)
+        calls = {video: (video, known.get(video.video_id), *settings) for video in todo}
 
         def given_up(video: Video, _: Exception) -> Entry:
             letter = letter_of_deaths(folder, session, (video.video_id, 0), "probe", PROBE_ATTEMPTS)
-            return Entry(video, None, letter)
+            return Entry(video, None, letter, content_digest(video), boxes_digest(boxes_root(config), video.video_id))
 
-        probed = run_tasks(probe_watched, calls, if_died=given_up, num_cpus=share, max_retries=PROBE_ATTEMPTS - 1)
+        probed = run_tasks(examine_watched, calls, if_died=given_up, num_cpus=share, max_retries=PROBE_ATTEMPTS - 1)
         with progress("probe", len(todo), "videos") as advance:
             for video, entry in probed:
                 entries[video.video_id] = entry
                 advance(1, dead=int(entry.failure is not None))
         folder.end_session(session)
-        failed = [video for video in todo if entries[video.video_id].failure]
-        if failed:
-            # Another driver may have been luckier meanwhile: what it could read can be read.
-            entries |= still_valid(read_catalogue(folder), failed)
+        entries |= _read_by_others(folder, [entries[video.video_id] for video in todo])
     ordered = tuple(entries[video.video_id] for video in listing.videos)
-    return catalogue_of(ordered, listing)
+    changes, gone = find_changes(known, ordered)
+    return replace(catalogue_of(ordered, listing), changes=changes, gone=gone)
 
 
-def _refuse_changed(cached: Mapping[str, Entry], videos: Sequence[Video], folder: RunFolder) -> None:
-    """Raise UserError where a video has features, and its file or its boxes have another size now."""
-    committed = folder.committed()
-    for video in videos:
-        before = cached.get(video.video_id)
-        if before is None or video.video_id not in committed:
-            continue
-        then, now = before.video, video
-        if (then.num_bytes, then.boxes_bytes) != (now.num_bytes, now.boxes_bytes):
-            where = folder.name("features", escape(video.video_id))
-            raise UserError(
-                f"{video.video_id} changed since its features were extracted: video {then.num_bytes:,} bytes then and "
-                f"{now.num_bytes:,} now, boxes {then.boxes_bytes:,} and {now.boxes_bytes:,}. "
-                f"Remove {where} to extract them again, or use another output."
-            )
+def _read_by_others(folder: RunFolder, entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Return what another driver could read meanwhile, with more luck, of the videos that failed here."""
+    failed = [entry for entry in entries if entry.failure]
+    others = read_catalogue(folder) if failed else {}
+    return {
+        entry.video.video_id: replace(other, video=entry.video)
+        for entry in failed
+        if (other := others.get(entry.video.video_id)) and not other.failure and other.has_content_of(entry)
+    }

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raypipe.config.run import RunConfig
-from raypipe.extraction.catalog import read_catalogue
+from raypipe.extraction.catalog import read_catalogue, read_changes
+from raypipe.extraction.changes import Changes
 from raypipe.extraction.planning import plan_all
 from raypipe.monitoring.drivers import Driver, read_drivers
 from raypipe.monitoring.meter import stage_line
@@ -55,7 +56,8 @@ class Status:
     """A run as it stands.
 
     `amounts` is None while the videos are still being looked at. `frames_per_second` and `seconds_left` are None where
-    no driver that is heard of has told a rate; the time is that of the driver that needs longest.
+    no driver that is heard of has told a rate; the time is that of the driver that needs longest. `changes` are those
+    of the data that a start found last, at `changed_at`; None where none ever did.
     """
 
     root: str
@@ -64,6 +66,8 @@ class Status:
     num_unreadable: int
     amounts: Amounts | None
     reasons: list[Reason]
+    changes: Changes
+    changed_at: float | None
     frames_per_second: float | None
     seconds_left: float | None
     drivers: list[Driver]
@@ -95,6 +99,7 @@ def status_of(folder: RunFolder, config: RunConfig | None, *, now: float | None 
         claimed = {place for driver in heard for place in whole.part(driver.share).places}
         parts = (set(spans), done, dead, left, left - claimed)
         amounts = Amounts(*(Amount(len(places), sum(spans[place] for place in places)) for places in parts))
+    changed_at, changes = read_changes(folder) or (None, Changes())
     return Status(
         root=folder.root,
         at=now,
@@ -102,6 +107,8 @@ def status_of(folder: RunFolder, config: RunConfig | None, *, now: float | None 
         num_unreadable=sum(entry.failure is not None for entry in entries),
         amounts=amounts,
         reasons=_reasons(letters),
+        changes=changes,
+        changed_at=changed_at,
         frames_per_second=sum(rates) if rates else None,
         seconds_left=max(times) if times else None,
         drivers=drivers,
@@ -121,6 +128,7 @@ def status_document(status: Status) -> dict[str, Any]:
     return {
         "run": status.root,
         "videos": {"total": status.num_videos, "unreadable": status.num_unreadable},
+        "changes": status.changes.to_record() | {"at": status.changed_at},
         "amounts": status.amounts and asdict(status.amounts),
         "frames_per_second": status.frames_per_second,
         "seconds_left": status.seconds_left,
@@ -135,6 +143,9 @@ def status_document(status: Status) -> dict[str, Any]:
 def status_lines(status: Status) -> list[str]:
     """Return a status in words."""
     lines = [f"run: {status.root}"]
+    if status.changed_at is not None:
+        ago = duration(max(0.0, status.at - status.changed_at))
+        lines.append(f"data: {status.changes}; found {ago} ago by raypipe extract")
     amounts = status.amounts
     if amounts is None:
         lines.append("segments: not known yet; the first driver is still looking at the videos, or has ended before")

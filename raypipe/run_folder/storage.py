@@ -1,7 +1,8 @@
 """The run folder: where everything of a run lies, and the commit protocol that makes it exactly once.
 
     run.json                                what was run: config and its hash, versions, catalogue hash
-    catalogue.jsonl                         one probed video per line
+    catalogue.jsonl                         one probed video per line, those that are gone too
+    changes.json                            what a start found changed in the data last
     features/<video_id>/<segment>.parquet   one file = one committed segment
     dead/<video_id>/<segment>.json          what could not be done, and why
     attempts/<session>/<video_id>/<segment> how often a segment was begun by the session's driver; .hung: what hung

@@ -11,12 +11,13 @@ from raypipe.extraction import planning
 from raypipe.extraction.catalog import (
     CATALOGUE_NAME,
     Catalogue,
+    Entry,
     list_videos,
     read_catalogue,
-    still_valid,
+    read_entries,
     write_catalogue,
 )
-from raypipe.extraction.probing import probe
+from raypipe.extraction.probing import examine, probe
 from raypipe.run_folder.storage import RunFolder
 from raypipe.schema import PACKED, PLANNED, check_row
 from raypipe.stages.decode import unpack_row
@@ -94,15 +95,72 @@ def test_a_damaged_catalogue_is_named(tmp_path, content):
         read_catalogue(RunFolder(str(tmp_path)))
 
 
-def test_changed_and_failed_videos_are_probed_again(tmp_path, clip):
-    video = video_of(clip)
-    cached = {"test/v": probe(video, 25.0)}
-    assert still_valid(cached, [video]) == cached
-    for change in ({"num_bytes": 1}, {"uri": "/elsewhere.mp4"}, {"split": "train"}, {"video_id": "test/w"}):
-        assert still_valid(cached, [dataclasses.replace(video, **change)]) == {}
-    failed = video_of(tmp_path / "none.mp4", "test/w")
-    assert still_valid(cached | {"test/w": probe(failed, 25.0)}, [video, failed]) == cached
-    assert still_valid(cached, []) == {}
+@pytest.mark.parametrize(
+    ("changes", "is_as_listed"),
+    [
+        ({}, True),
+        ({"split": "train", "class_name": "fall"}, True),
+        ({"num_bytes": 1}, False),
+        ({"uri": "/elsewhere.mp4"}, False),
+        ({"stamp": "2 2"}, False),
+        ({"stamp": ""}, False),
+        ({"boxes_bytes": 5, "boxes_stamp": "1 1"}, False),
+    ],
+)
+def test_a_video_is_trusted_by_place_size_and_stamp(clip, changes, is_as_listed):
+    video = video_of(clip, stamp="1 1")
+    known = Entry(video, None, digest="d")
+    assert known.is_as_listed(dataclasses.replace(video, **changes)) == is_as_listed
+    # What version 0.1 kept holds no digest, and a store may tell no stamps.
+    assert not Entry(video, None).is_as_listed(video)
+    unstamped = dataclasses.replace(video, stamp="")
+    assert not Entry(unstamped, None, digest="d").is_as_listed(unstamped)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (("d", "b", 5, 6), ("d", "b", 5, 6), True),
+        (("d", "b", 5, 6), ("e", "b", 5, 6), False),
+        (("d", "b", 5, 6), ("d", "c", 5, 6), False),
+        (("", "", 5, 6), ("d", "b", 5, 6), True),  # version 0.1
+        (("", "", 5, 6), ("d", "b", 4, 6), False),
+        (("d", "b", 5, 6), ("", "", 5, 6), True),  # not readable now
+        (("d", "", 5, 6), ("d", "b", 5, 7), False),
+    ],
+)
+def test_content_is_compared_by_digests_or_else_by_sizes(one, other, is_same):
+    def entry(digest, boxes, num_bytes, boxes_bytes):
+        video = Video("v", "/v.mp4", "test", num_bytes, False, boxes_bytes=boxes_bytes)
+        return Entry(video, None, digest=digest, boxes_digest=boxes)
+
+    assert entry(*one).has_content_of(entry(*other)) == is_same
+    assert entry(*other).has_content_of(entry(*one)) == is_same
+
+
+def test_a_touched_video_is_not_probed_again_and_another_is(tmp_path, clip):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(clip.read_bytes())
+    known = examine(video_of(path), None, 25.0, None)
+    assert (known.index.num_frames, known.failure, len(known.digest)) == (40, None, 32)
+    touched = examine(video_of(path, "test/w"), known, 25.0, None)
+    assert (touched.index, touched.digest, touched.video.video_id) == (known.index, known.digest, "test/w")
+    write_clip(path, moving_squares(30, 64, 48))
+    other = examine(video_of(path), known, 25.0, None)
+    assert (other.index.num_frames, other.digest == known.digest) == (30, False)
+    # What cannot be read now is kept in mind as what it was, so that its features are found when it can.
+    path.unlink()
+    gone = examine(known.video, known, 25.0, None)
+    assert (gone.index, gone.digest, gone.failure.error_type) == (None, known.digest, "CorruptVideoError")
+
+
+def test_what_is_gone_is_kept_and_not_counted(tmp_path):
+    folder = RunFolder(str(tmp_path))
+    here, gone = (Entry(video_of(tmp_path / f"{name}.mp4", name), None, digest=name) for name in "ab")
+    gone = dataclasses.replace(gone, is_gone=True)
+    write_catalogue(folder, [here, gone])
+    assert read_catalogue(folder) == {"a": here}
+    assert read_entries(folder) == {"a": here, "b": gone}
 
 
 def test_planned_rows_are_what_the_first_stage_takes(clip):
@@ -227,6 +285,8 @@ def test_the_fingerprint_follows_the_videos(tmp_path, clip):
         (dataclasses.replace(entry, video=dataclasses.replace(entry.video, num_bytes=1)),),
         (dataclasses.replace(entry, video=dataclasses.replace(entry.video, video_id="test/w")),),
         (dataclasses.replace(entry, index=None),),
+        (dataclasses.replace(entry, digest="d"),),
+        (dataclasses.replace(entry, boxes_digest="d"),),
     ]
     found = {Catalogue(other, None).fingerprint() for other in others}
     assert len(found - {original}) == len(others)

@@ -110,22 +110,6 @@ def test_features_of_another_config_are_refused_before_any_work(undisturbed, dat
         extract(config)
 
 
-def test_a_video_that_changed_under_its_features_is_refused(undisturbed, data, tmp_path):
-    root, output = tmp_path / "data", tmp_path / "run"
-    shutil.copytree(data, root)
-    shutil.copytree(undisturbed[0], output)
-    catalogue = output / "catalogue.jsonl"
-    catalogue.write_text(catalogue.read_text().replace(str(data), str(root)))
-    run = json.loads((output / "run.json").read_text())
-    config = make_config(root, output)
-    run |= {"config_hash": config.feature_hash(), "feature_keys": config.flat_features()}
-    (output / "run.json").write_text(json.dumps(run))
-    with (root / "train" / "b.mp4").open("ab") as file:
-        file.write(b"\0" * 100)
-    with pytest.raises(UserError, match=r"train/b changed since its features were extracted"):
-        extract(config)
-
-
 def with_stage(monkeypatch, *arguments):
     """Put a stage that kills its process before the motion stage."""
     original = pipeline.stages_of
