@@ -16,6 +16,7 @@ import numpy as np
 from raypipe.anomaly_model.score import made_by, model_of_scores, score
 from raypipe.anomaly_model.train import train
 from raypipe.config.run import RunConfig
+from raypipe.datasets.listing import Listing
 from raypipe.datasets.specs import benchmark_of
 from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
@@ -207,6 +208,7 @@ def run_step(
         )
     # A mistake in the data is told before anything is started or recorded.
     listing = list_videos(config)
+    _require_splits(name, listing)
     folder = RunFolder(config.output)
     require_same_config(folder, config.flat_features(), config.feature_hash())
     with ThreadPoolExecutor(max_workers=1) as pool, _started(pool, config, name) as experiment:
@@ -225,6 +227,18 @@ def run_step(
         return sum(map(len, dead.values()))
     places = plan_all(config, read_catalogue(folder).values()).part(shard).places
     return sum(index in dead.get(video, ()) for video, index in places)
+
+
+def _require_splits(name: str, listing: Listing) -> None:
+    """Raise UserError where a split has no video that a step, or one after it, works on."""
+    needed = {"train": ("train",), "score": ("test",), "evaluate": ("test",), "run": ("train", "test")}.get(name, ())
+    lacking = [split for split in needed if not any(video.split == split for video in listing.videos)]
+    if lacking:
+        found = ", ".join(sorted({video.split for video in listing.videos}))
+        raise UserError(
+            f"dataset.root: no video is in the split {' or '.join(lacking)}, which `raypipe {name}` needs (there is: "
+            f"{found}). Videos below train/ are normal, those below test/ are scored."
+        )
 
 
 def _dead_of(folder: RunFolder, videos: set[str]) -> dict[str, set[int]]:

@@ -197,6 +197,16 @@ def test_outdated_scores_are_not_evaluated(copy, video_id, words):
         run_step("evaluate", config, print)
 
 
+@pytest.mark.parametrize(("split", "step"), [("train", "run"), ("train", "train"), ("test", "run"), ("test", "score")])
+def test_a_split_that_was_emptied_is_told_before_any_work(copy, split, step):
+    root, config = copy
+    shutil.rmtree(root / split)
+    before = state(config)
+    with pytest.raises(UserError, match=rf"no video is in the split {split}, which `raypipe {step}` needs"):
+        run_step(step, config, print)
+    assert state(config) == before
+
+
 def test_what_is_renamed_keeps_its_features_in_another_split_too(copy):
     """train/b takes the name of test/a, and nothing of what that held; test/a, whose name is not free, is made anew."""
     root, config = copy
