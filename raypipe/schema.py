@@ -127,7 +127,7 @@ PLANNED: dict[str, type | ArrayField] = {
     "stream": int,
 }
 # The same on its way from the driver, which plans hundreds of thousands: timestamps as `ops.ticks.unpack` takes them.
-# `video_pts` is the video's first timestamp; frames are counted where `tick_seconds` is 0.
+# `video_pts` is the video's first timestamp; times follow from `fps` where `tick_seconds` is 0.
 PACKED: dict[str, type | ArrayField] = {
     **{name: field for name, field in PLANNED.items() if not isinstance(field, ArrayField)},
     "first_frame": int,
@@ -140,7 +140,12 @@ PACKED: dict[str, type | ArrayField] = {
 }
 DECODED = PLANNED | {"frames": ArrayField("uint8", "T H W 3")}
 # Quarter-pel vectors of every 8x8 block of the decoded frames, and where a block has one.
-MOVED = DECODED | {"vectors": ArrayField("int16", "T h w 2"), "inter": ArrayField("bool", "T h w")}
+# `spans` are the steps between decoded frames that a frame's vectors are the motion of.
+MOVED = DECODED | {
+    "vectors": ArrayField("int16", "T h w 2"),
+    "inter": ArrayField("bool", "T h w"),
+    "spans": ArrayField("int16", "T"),
+}
 # N objects of the warm-up and body frames; frame_offset counts from the first decoded frame; boxes are
 # x1 y1 x2 y2 in pixels of the source video, as displayed.
 DETECTED = {

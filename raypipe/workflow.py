@@ -292,8 +292,8 @@ def _evaluate(
             num_labelled = catalogue.label_frames.get(name, len(score_T))
             label, num_cut = align_labels((catalogue.labels or {}).get(name, []), num_labelled)
             rates[name] = entry.index.fps
-            video = entry.video
-            videos.append(VideoScores(name, score_T, label, num_cut, rates[name], video.class_name, video.scene))
+            video, times = entry.video, entry.index.uneven_times
+            videos.append(VideoScores(name, score_T, label, num_cut, rates[name], video.class_name, video.scene, times))
     evaluation = evaluate_videos(
         videos,
         config.evaluate,

@@ -15,6 +15,7 @@ from raypipe.config.file import digest
 from raypipe.config.workflow import ScoreConfig
 from raypipe.errors import UserError
 from raypipe.models.density import load_density
+from raypipe.ops.rates import after_pauses
 from raypipe.ops.scores import Weighting, contributions, frame_scores, min_max, nearest_sample, smooth
 from raypipe.run_folder.digests import feature_digests
 from raypipe.run_folder.storage import RunFolder
@@ -151,7 +152,8 @@ def score_table(
         scored[(sampled >= record.start_frame) & (sampled < record.stop_frame)] = True
     position = features.table["frame_index"].to_numpy() // stride
     frames = frame_scores(position, scores_N, len(sampled), scored_mask=scored, floor=floor)
-    score = smooth(frames.score, config.smoothing_seconds * index.fps / stride)
+    starts = after_pauses(index.time_seconds[sampled], index.fps, stride)
+    score = smooth(frames.score, config.smoothing_seconds * index.fps / stride, starts)
     if config.min_max:
         score = min_max(score)
     nearest = nearest_sample(sampled, index.num_frames)

@@ -52,7 +52,7 @@ def _merge(document: dict[str, Any], values: Mapping[str, Any], prefix: str = ""
 def config_of_run(run: str) -> "RunConfig":
     """Return the config that an output folder was made with. Raises UserError where there is none."""
     from raypipe.config.file import absolute
-    from raypipe.config.old_keys import without_removed_keys
+    from raypipe.config.old_keys import stored_config
     from raypipe.config.run import parse_config
     from raypipe.run_folder.storage import RunFolder
 
@@ -63,7 +63,7 @@ def config_of_run(run: str) -> "RunConfig":
         # What a variation was done with stands with its results; of the folder, run.json only knows the features.
         results = folder.read_json("results.json") if variations else None
         if results is not None and isinstance(results.get("config"), dict):
-            config = without_removed_keys(results["config"]) | {"output": root, "variation": name}
+            config = stored_config(results["config"]) | {"output": root, "variation": name}
             return parse_config(config, f"{run}/results.json")
     if document is None or not isinstance(document.get("config"), dict):
         raise UserError(
@@ -72,4 +72,4 @@ def config_of_run(run: str) -> "RunConfig":
         )
     # The folder may have been moved since, and run.json have been written by a variation's step.
     own = {"output": folder.root, "variation": None}
-    return parse_config(without_removed_keys(document["config"]) | own, f"{run}/run.json")
+    return parse_config(stored_config(document["config"]) | own, f"{run}/run.json")

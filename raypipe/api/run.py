@@ -14,7 +14,7 @@ import pyarrow as pa
 from raypipe.api.config import config_of_run, config_of_source
 from raypipe.api.features import Features
 from raypipe.api.results import Results
-from raypipe.config.run import RunConfig
+from raypipe.config.run import RunConfig, as_claimed
 from raypipe.credentials import without_credentials
 from raypipe.distributed.guest import own_display_only
 from raypipe.errors import UserError
@@ -240,7 +240,7 @@ def run(
     """
     if step not in get_args(Step):
         raise UserError(f"step: {step!r} is none of {', '.join(get_args(Step))}")
-    made = config_of_source(config, overrides)
+    made = as_claimed(config_of_source(config, overrides))
     with _quiet(progress=progress), own_display_only():
         # Ray is imported with it, and has something to say where it is shown.
         from raypipe.workflow import run_step

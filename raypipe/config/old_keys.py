@@ -1,4 +1,4 @@
-"""Keys that configs of earlier versions had. Stored configs are read without them."""
+"""Keys that configs of earlier versions had, or lacked. Stored configs are read as they were meant."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -9,6 +9,20 @@ REMOVED_KEYS = {
     "score.knn.kind": "it had one value only: remove it",
     "score.gmm.kind": "it had one value only: remove it",
 }
+
+# Keys that are new since, with what earlier versions did.
+ADDED_KEYS = {"motion.unit": "source_frame"}
+
+
+def stored_config(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored config, given as nested dicts, as this version writes it."""
+    stored = without_removed_keys(document)
+    for key, value in ADDED_KEYS.items():
+        part, name = key.split(".")
+        own = stored.setdefault(part, {})
+        if isinstance(own, dict):
+            own.setdefault(name, value)
+    return stored
 
 
 def without_removed_keys(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from raypipe.config.base import Config
 from raypipe.config.file import absolute, digest, local_folder, read_document, validate
+from raypipe.config.old_keys import ADDED_KEYS
 from raypipe.config.runtime import RayConfig, TrackingConfig
 from raypipe.config.shipped_models import shipped_name
 from raypipe.config.stages import DecodeConfig, DetectorConfig, EncodeConfig, MotionConfig, SentenceConfig, TracksConfig
@@ -207,6 +208,8 @@ class RunConfig(Config):
         values = {key: shipped_name(value) for key, value in flat.items() if key not in (*SPEED_KEYS, *CHOICE_KEYS)}
         # Features do not depend on whether the rate is named, only on what it is.
         values["dataset.frames_fps"] = self.dataset.frame_rate()
+        # Left out where it is what earlier versions did, so that the features of a run of theirs are the same still.
+        values = {key: value for key, value in values.items() if ADDED_KEYS.get(key) != value}
         return values | {"features": list(self.features.extracted)}
 
     def feature_hash(self) -> str:
@@ -225,9 +228,28 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[st
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a run's YAML file and apply `key=value` overrides, as in `score.model=knn` (values are YAML too).
 
-    Raises UserError with one line per mistake: file, key, what is wrong, what is allowed.
+    What the config does not say and its output folder does, see `as_claimed`, is taken from there. Raises UserError
+    with one line per mistake: file, key, what is wrong, what is allowed.
     """
-    return parse_config(read_document(path, overrides, "`raypipe run --example`"), str(path))
+    return as_claimed(parse_config(read_document(path, overrides, "`raypipe run --example`"), str(path)))
+
+
+def as_claimed(config: RunConfig) -> RunConfig:
+    """Return a config that goes on in its output folder: with the folder's value of a new key that it does not name.
+
+    A run of an earlier version so goes on with the config that it was begun with. Raises UserError where the folder's
+    run.json is damaged.
+    """
+    from raypipe.run_folder.storage import RunFolder
+
+    if "unit" in config.motion.model_fields_set:
+        return config
+    document = RunFolder(config.output).read_json("run.json")
+    if document is None:
+        return config
+    keys = document.get("feature_keys", {})
+    unit = keys.get("motion.unit", ADDED_KEYS["motion.unit"])
+    return config.model_copy(update={"motion": config.motion.model_copy(update={"unit": unit})})
 
 
 def parse_config(document: Mapping[str, Any], where: str) -> RunConfig:

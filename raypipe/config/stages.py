@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from raypipe.config.base import Config
 from raypipe.language.vlm_answers import Coordinates
 from raypipe.models.blip2.config import CaptionRules, Precision
-from raypipe.ops.motion import Pooling
+from raypipe.ops.motion import Pooling, Unit
 from raypipe.ops.tracks import Matching
 
 
@@ -190,6 +190,11 @@ class MotionConfig(Config):
         ge=0,
         allow_inf_nan=False,
         description="seconds over which vectors are pooled, half before and half after a frame; 0 is the frame alone",
+    )
+    unit: Unit = Field(
+        "second",
+        description="motion in pixels per second, so that videos of several frame rates can be compared, or per "
+        "source_frame, as runs of 0.1 have it",
     )
 
 

@@ -6,6 +6,7 @@ are judged by, as with an ROC curve: they tell what the scores allow, not what a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from raypipe.ops.alarms import (
     threshold_at,
 )
 from raypipe.ops.bootstrap import Metric, draw_counts, ratio_metric
+from raypipe.ops.rates import covered_seconds
 
 F64 = NDArray[np.float64]
 
@@ -85,10 +87,30 @@ class _Video:
     gap_frames: int
     events: Spans
     normal_before: NDArray[np.int64]
+    time_seconds: F64 | None
+    normal_seconds_before: F64 | None
 
     @property
     def normal_seconds(self) -> float:
-        return float(self.normal_before[-1]) / self.fps
+        return self.normal_seconds_in(np.array([[0, len(self.score)]]))
+
+    def normal_seconds_in(self, spans: Spans) -> float:
+        if self.normal_seconds_before is None:
+            return float(_inside(self.normal_before, spans)) / self.fps
+        return float(_inside(self.normal_seconds_before, spans))
+
+    def delays_seconds(self, alarms: Spans) -> F64:
+        """Return the delays of the events that are detected."""
+        delays = delays_of(self.events, alarms)
+        found = delays >= 0
+        if self.time_seconds is None:
+            return np.asarray(delays[found] / self.fps, np.float64)
+        first = self.events[found, 0]
+        return np.asarray(self.time_seconds[first + delays[found]] - self.time_seconds[first], np.float64)
+
+
+def _inside(before: NDArray[Any], spans: Spans) -> Any:
+    return (before[spans[:, 1]] - before[spans[:, 0]]).sum()
 
 
 def report_alarms(
@@ -99,19 +121,34 @@ def report_alarms(
     gap_seconds: float,
     num_samples: int,
     seed: int,
+    times: Sequence[F64 | None] | None = None,
 ) -> AlarmReport:
     """Return what V videos' scores, (T,) each with NaN where unscored, give as alarms.
 
-    Alarms of a video at most `gap_seconds` apart count as one. Intervals are over videos, as for the metrics.
+    Alarms of a video at most `gap_seconds` apart count as one. Intervals are over videos, as for the metrics. `times`
+    are the seconds of a video's frames, (T,), where its frames do not come at a constant rate: delays are by them, and
+    pauses count as no time.
     """
     videos, num_unscored = [], 0
-    for score, label, rate in zip(scores, labels, fps, strict=True):
+    for score, label, rate, time in zip(scores, labels, fps, times or [None] * len(scores), strict=True):
         known = ~np.isnan(score)
         events = events_of(label)
         is_scored = np.array([known[start:stop].any() for start, stop in events], bool)
         num_unscored += int(np.count_nonzero(~is_scored))
-        normal_before = np.concatenate(([0], np.cumsum(known & ~label)))
-        videos.append(_Video(score, label, rate, round(gap_seconds * rate), events[is_scored], normal_before))
+        is_normal = known & ~label
+        before = None if time is None else np.append(0.0, np.cumsum(is_normal * covered_seconds(time, rate)))
+        videos.append(
+            _Video(
+                score=score,
+                label=label,
+                fps=rate,
+                gap_frames=round(gap_seconds * rate),
+                events=events[is_scored],
+                normal_before=np.append(0, np.cumsum(is_normal)),
+                time_seconds=time,
+                normal_seconds_before=before,
+            )
+        )
     normal_seconds = np.array([video.normal_seconds for video in videos])
     hours = float(normal_seconds.sum()) / 3600
     found = [false_alarm_levels(video.score, video.label, video.gap_frames) for video in videos]
@@ -161,13 +198,11 @@ def _count(video: _Video, threshold: float | None) -> _Counts:
     if threshold is None:
         return _Counts(len(video.events), np.empty(0), 0, 0.0)
     alarms = alarm_spans(video.score, threshold, video.gap_frames)
-    delays = delays_of(video.events, alarms)
-    alarmed = video.normal_before[alarms[:, 1]] - video.normal_before[alarms[:, 0]]
     return _Counts(
         len(video.events),
-        delays[delays >= 0] / video.fps,
+        video.delays_seconds(alarms),
         int(np.count_nonzero(is_false(alarms, video.label))),
-        float(alarmed.sum()) / video.fps,
+        video.normal_seconds_in(alarms),
     )
 
 

@@ -24,7 +24,7 @@ class VideoScores:
 
     `num_cut` says how many labelled frames `align_labels` had to cut because the video ends before them. `fps` is None
     if it is not known; then there are no delays and no false alarms per hour. `class_name` and `scene` are those of
-    `datasets.folder.Video`.
+    `datasets.folder.Video`. `time_seconds` (T,) are the times of frames that do not come at a constant rate, else None.
     """
 
     video_id: str
@@ -34,6 +34,7 @@ class VideoScores:
     fps: float | None = None
     class_name: str = ""
     scene: str = ""
+    time_seconds: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def _evaluate(
             gap_seconds=config.alarm_gap_seconds,
             num_samples=config.bootstrap_samples,
             seed=seed,
+            times=[video.time_seconds for video in videos],
         )
         if videos and len(rates) == len(videos)
         else None

@@ -99,7 +99,7 @@ def evaluate_given(
     missing = _require_videos(named[0], table, list(labels), named[1], is_partial=is_partial)
     require_fitting(_lengths(table, lengths, repeat), named[0])
     videos = [
-        VideoScores(name, table.scores[name], label, fps=table.fps.get(name, fps))
+        VideoScores(name, table.scores[name], label, fps=table.fps.get(name, fps), time_seconds=table.times_of(name))
         for name, label in labels.items()
         if name in table.scores
     ]
@@ -155,7 +155,7 @@ def evaluate_dataset(
         if len(found) > 1:
             notes.append(f"scores were cut in the order of sorted ids: first {min(found)}, last {max(found)}")
     scored_others = others & set(table.scores)
-    table = ScoreTable({name: score for name, score in table.scores.items() if name not in others}, table.fps)
+    table = replace(table, scores={name: score for name, score in table.scores.items() if name not in others})
     missing = _require_videos(scores, table, list(test), f"the test split of {dataset.root}", is_partial=is_partial)
     require_fitting(_lengths(table, {**listing.label_frames, **known_lengths}, repeat), str(scores))
     videos = [
@@ -193,13 +193,16 @@ def _named(scores: str, table: ScoreTable, names: Iterable[str], where: str) -> 
     known = by_same_name(names, where)
     ids = {spelled: known.get(same, spelled) for same, spelled in own.items()}
     renamed = {ids[name]: score for name, score in table.scores.items()}
-    return ScoreTable(renamed, {ids[name]: rate for name, rate in table.fps.items()})
+    rates = {ids[name]: rate for name, rate in table.fps.items()}
+    return ScoreTable(renamed, rates, {ids[name]: times for name, times in table.times.items()})
 
 
 def _repeated(table: ScoreTable, repeat: int, lengths: Mapping[str, int]) -> ScoreTable:
     """Return scores that stand for `repeat` frames each; the last of a video ends where that does."""
     scores = {name: np.repeat(score, repeat) for name, score in table.scores.items()}
-    table = ScoreTable(scores, {name: rate * repeat for name, rate in table.fps.items()})
+    rates = {name: rate * repeat for name, rate in table.fps.items()}
+    # Times of snippets are not those of frames.
+    table = ScoreTable(scores, rates, table.times if repeat == 1 else {})
     return _trimmed(table, repeat, lengths)
 
 
@@ -288,7 +291,7 @@ def _labelled(
     except AnnotationError as error:
         raise UserError(f"{name}: {error}") from error
     rate = table.fps.get(name, fps)
-    return VideoScores(name, score, label, num_cut, rate, video.class_name, video.scene)
+    return VideoScores(name, score, label, num_cut, rate, video.class_name, video.scene, table.times_of(name))
 
 
 def read_score_file(path: Path) -> ScoreTable | NDArray[np.float64]:

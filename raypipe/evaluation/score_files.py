@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from raypipe.datasets.npy_header import require_whole, require_whole_member
 from raypipe.errors import UserError
+from raypipe.ops.rates import after_pauses, frame_rate
 
 # The names that a column may have.
 COLUMNS = {
@@ -185,11 +186,16 @@ def _listed(names: Sequence[str]) -> str:
 class ScoreTable:
     """The scores of each video, float64 (T,) with NaN in frames without a score, and frame rates where they are told.
 
-    T is the last frame that has a row, plus one.
+    T is the last frame that has a row, plus one. `times` are the seconds of all frames of videos that pause.
     """
 
     scores: Mapping[str, NDArray[np.float64]]
     fps: Mapping[str, float] = field(default_factory=dict)
+    times: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def times_of(self, name: str) -> NDArray[np.float64] | None:
+        """Return the times of the frames that have scores in a video that pauses, None of any other."""
+        return self.times[name][: len(self.scores[name])] if name in self.times else None
 
 
 def read_score_table(path: Path) -> ScoreTable:
@@ -330,7 +336,7 @@ def _by_video(tables: list[pa.Table], path: Path) -> ScoreTable:
         first = int(np.argmin(frame))
         raise UserError(f"{path}: {names[video[first]]} has a frame {frame[first]}; frames are counted from 0")
     stops = np.append(np.flatnonzero(np.diff(video)) + 1, len(video))
-    scores, fps = {}, {}
+    scores, fps, times = {}, {}, {}
     for start, stop in zip(np.append(0, stops[:-1]), stops, strict=True):
         name, length = names[video[start]], int(frame[stop - 1]) + 1
         if length > MAX_SPARSENESS * (stop - start):
@@ -338,10 +344,22 @@ def _by_video(tables: list[pa.Table], path: Path) -> ScoreTable:
         scores[name] = np.full(length, np.nan)
         scores[name][frame[start:stop]] = score[start:stop]
         if time is not None and time[stop - 1] > time[start]:
-            fps[name] = float((frame[stop - 1] - frame[start]) / (time[stop - 1] - time[start]))
+            fps[name], times[name] = _timed(frame[start:stop], time[start:stop])
     # Arrow keeps the memory of what it has read for what it may read next: 0.5 GiB at 13.8 million rows.
     pa.default_memory_pool().release_unused()
-    return ScoreTable(scores, fps)
+    return ScoreTable(scores, fps, {name: known for name, known in times.items() if known is not None})
+
+
+def _timed(frame_N: NDArray[np.int64], time_N: NDArray[Any]) -> tuple[float, NDArray[np.float64] | None]:
+    """Return a video's frame rate, and the times of all its frames where there is a pause between them."""
+    time = np.asarray(time_N, np.float64)
+    rate = frame_rate(time, 1.0, frame_N)
+    # Times that jump back, or a NaN among them.
+    if rate is None or not (np.diff(time) >= 0).all():
+        return float((frame_N[-1] - frame_N[0]) / (time[-1] - time[0])), None
+    every = np.interp(np.arange(frame_N[-1] + 1), frame_N, time)
+    every[: frame_N[0]] -= np.arange(frame_N[0], 0, -1) / rate
+    return rate, every if after_pauses(every, rate).size else None
 
 
 def _checked(column: Any, video: NDArray[Any], frame: NDArray[Any], names: list[str], path: Path) -> NDArray[Any]:

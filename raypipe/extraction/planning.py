@@ -69,7 +69,7 @@ class PlannedSegment:
             "pts_steps": self.pts_steps,
             "pts_type": self.pts_type,
             "video_pts": ticks.first,
-            "tick_seconds": 0.0 if index.is_counted else float(index.time_base),
+            "tick_seconds": 0.0 if index.is_timed_by_rate else float(index.time_base),
         }
 
 

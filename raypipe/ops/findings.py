@@ -5,14 +5,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from raypipe.ops.motion import NUM_BINS, Pooling
+from raypipe.ops.motion import NUM_BINS, Pooling, Unit
 
 I64 = NDArray[np.int64]
 
 # Sectors of 45 degrees around these, y pointing down as in pictures.
 DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")
-# Slower than this an object stands, but for the noise of block matching.
-STILL_PIXELS = 0.1
+# Slower than this an object stands, but for the noise of block matching; by time, that of 25 frames/s.
+STILL_PIXELS: dict[Unit, float] = {"source_frame": 0.1, "second": 2.5}
+SHORT_UNITS: dict[Unit, str] = {"source_frame": "px/frame", "second": "px/s"}
 # Where opposite vectors cancel to less than this share of their lengths, there is no one direction.
 MIN_COHERENCE = 0.4
 
@@ -107,19 +108,20 @@ def strongest_tracks(track_id_N: ArrayLike, score_N: ArrayLike, max_tracks: int)
     ]
 
 
-def motion_words(histogram_8: ArrayLike, pooling: Pooling) -> str:
-    """Return what a motion histogram says, as "moves left at 4.2 px/frame".
+def motion_words(histogram_8: ArrayLike, pooling: Pooling, unit: Unit) -> str:
+    """Return what a motion histogram says, as "moves left at 4.2 px/frame" or "moves left at 105 px/s".
 
     The speed is the mean length of the vectors: over the whole box for `area`, over the strongest bin's for
     `mean_per_bin`. The direction is that of the vectors' sum.
     """
     histogram = np.asarray(histogram_8, np.float64)
     speed = float(histogram.sum() if pooling == "area" else histogram.max())
-    if speed < STILL_PIXELS:
+    if speed < STILL_PIXELS[unit]:
         return "hardly moves"
+    at = f"at {speed:.{0 if unit == 'second' else 1}f} {SHORT_UNITS[unit]}"
     angles = (np.arange(NUM_BINS) + 0.5) * 2 * np.pi / NUM_BINS
     x, y = float((histogram * np.cos(angles)).sum()), float((histogram * np.sin(angles)).sum())
     if np.hypot(x, y) < MIN_COHERENCE * histogram.sum():
-        return f"moves in several directions at {speed:.1f} px/frame"
+        return f"moves in several directions {at}"
     sector = round(np.arctan2(y, x) / (2 * np.pi / len(DIRECTIONS))) % len(DIRECTIONS)
-    return f"moves {DIRECTIONS[sector]} at {speed:.1f} px/frame"
+    return f"moves {DIRECTIONS[sector]} {at}"

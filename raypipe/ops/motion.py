@@ -11,6 +11,7 @@ I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 Pooling = Literal["mean_per_bin", "area"]
+Unit = Literal["source_frame", "second"]
 
 NUM_BINS = 8
 BLOCK_PIXELS = 8
@@ -22,6 +23,8 @@ VECTOR_UNITS_PER_PIXEL = 4
 _FIXED_POINT = 2.0**18
 _PARTS_PER_PIXEL = 16
 _PARTS_PER_BLOCK = BLOCK_PIXELS * _PARTS_PER_PIXEL
+# A stream of 30 frames/s from a camera of 5 repeats each frame five times.
+MAX_REPEATS = 5
 # Frames whose sums are held at once: memory stays flat, and the tables stay near the caches.
 _CHUNK_FRAMES = 64
 
@@ -36,6 +39,8 @@ def pool_histograms(
     window_frames: int,
     stride: int,
     scale: tuple[float, float] = (1.0, 1.0),
+    spans_T: NDArray[np.number] | None = None,
+    starts: NDArray[np.integer] | None = None,
 ) -> F32:
     """Return the motion histogram of every object, float32 (N, 8), in pixels per source frame.
 
@@ -51,6 +56,8 @@ def pool_histograms(
     and so is the histogram of a box outside the picture.
 
     `stride` is the number of source frames between decoded frames; `scale` (x, y) source pixels per decoded pixel.
+    `spans_T` are the steps between decoded frames that the vectors of each frame are the motion of, 1 by default.
+    `starts` are the frames that follow a pause: no window reaches across one.
     """
     num_frames, rows, columns = inter.shape
     histograms = np.zeros((len(boxes_N4), NUM_BINS), np.float32)
@@ -59,20 +66,45 @@ def pool_histograms(
     x0, x1 = _edges(boxes_N4[:, 0], columns), _edges(boxes_N4[:, 2], columns)
     y0, y1 = _edges(boxes_N4[:, 1], rows), _edges(boxes_N4[:, 3], rows)
     offsets = frame_offset_N.astype(np.int64)
-    t0, t1 = np.maximum(offsets - window_frames, 0), np.minimum(offsets + window_frames + 1, num_frames)
+    borders = np.array([0, *(() if starts is None else starts), num_frames], np.int64)
+    part = np.searchsorted(borders[1:-1], offsets, side="right")
+    t0 = np.maximum(offsets - window_frames, borders[part])
+    t1 = np.minimum(offsets + window_frames + 1, borders[part + 1])
+    spans = np.ones(num_frames) if spans_T is None else spans_T.astype(np.float64)
     for start in range(0, num_frames, _CHUNK_FRAMES):
         objects = np.flatnonzero((offsets >= start) & (offsets < start + _CHUNK_FRAMES))
         if not len(objects):
             continue
         first = max(0, start - window_frames)
         last = min(num_frames, start + _CHUNK_FRAMES + window_frames)
-        table = _summed_volumes(vectors[first:last], inter[first:last], pooling, scale)
+        table = _summed_volumes(vectors[first:last], inter[first:last], spans[first:last], pooling, scale)
         corners = (t0 - first, t1 - first, y0, y1, x0, x1)
         sums = _box_sums(table, *(corner[objects] for corner in corners))
         # The denominator is one count of all inter blocks, or one count for each bin.
         total, count = sums[:, :NUM_BINS], sums[:, NUM_BINS:]
         histograms[objects] = total / (_FIXED_POINT * VECTOR_UNITS_PER_PIXEL * stride * np.maximum(count, 1))
     return histograms
+
+
+def spread_over_repeats(vectors: I16, inter: Bools, is_repeat_T: Bools) -> I16:
+    """Give repeated frames the motion of the next new one, in place, and return the steps that vectors span, (T,).
+
+    A camera that repeats frames shows nothing moving, and then twice the motion: both are the motion of two steps. So
+    the vectors of a new frame count for all steps since the new frame before, and are their motion together. Where
+    nothing moves before the repeats, or after them, the scene is still, and nothing is spread. More than `MAX_REPEATS`
+    in a row are a still scene, too, or a camera that hangs. What frame 0 repeats, or the last frame, is not known.
+    """
+    spans = np.ones(len(is_repeat_T), np.int16)
+    new = np.flatnonzero(~is_repeat_T)
+    counts = np.diff(new)
+    for position in np.flatnonzero((counts > 1) & (counts <= MAX_REPEATS + 1)):
+        before, after = new[position], new[position + 1]
+        # Of a frame without any vectors, the first one, nothing is known.
+        if vectors[after].any() and (vectors[before].any() or not inter[before].any()):
+            vectors[before + 1 : after] = vectors[after]
+            inter[before + 1 : after] = inter[after]
+            spans[before + 1 : after + 1] = counts[position]
+    return spans
 
 
 def orientation_bins(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -85,7 +117,9 @@ def orientation_bins(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArra
     return bins
 
 
-def _summed_volumes(vectors: I16, inter: Bools, pooling: Pooling, scale: tuple[float, float]) -> I64:
+def _summed_volumes(
+    vectors: I16, inter: Bools, spans_T: NDArray[np.float64], pooling: Pooling, scale: tuple[float, float]
+) -> I64:
     """Return running sums over time, rows and columns, (T+1, h+1, channels, w+1): 8 sums, then the counts."""
     frames, rows, columns = inter.shape
     num_channels = NUM_BINS + (1 if pooling == "area" else NUM_BINS)
@@ -94,7 +128,8 @@ def _summed_volumes(vectors: I16, inter: Bools, pooling: Pooling, scale: tuple[f
     moved_x = vectors[t, y, x, 0].astype(np.float64) * scale[0]
     moved_y = vectors[t, y, x, 1].astype(np.float64) * scale[1]
     bins = orientation_bins(moved_x, moved_y)
-    table[t + 1, y + 1, bins, x + 1] = np.rint(np.sqrt(moved_x**2 + moved_y**2) * _FIXED_POINT).astype(np.int64)
+    length = np.sqrt(moved_x**2 + moved_y**2) * _FIXED_POINT / spans_T[t]
+    table[t + 1, y + 1, bins, x + 1] = np.rint(length).astype(np.int64)
     if pooling == "area":
         table[1:, 1:, NUM_BINS, 1:] = inter
     else:

@@ -3,6 +3,7 @@
 Scores are float64 and higher is more abnormal. Frame indices count source frames of one video from 0.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,12 +134,12 @@ def nearest_sample(sampled_S: ArrayLike, num_frames: int) -> NDArray[np.int64]:
     return np.searchsorted(sampled[:-1] + sampled[1:], 2 * np.arange(num_frames), side="left").astype(np.int64)
 
 
-def smooth(score_T: ArrayLike, sigma_frames: float) -> F64:
+def smooth(score_T: ArrayLike, sigma_frames: float, starts: Iterable[int] = ()) -> F64:
     """Return the scores of one video after a Gaussian along time, sigma in frames, 0 for none.
 
     Frames without a score (NaN) stay NaN and do not spread: each scored frame is the weighted mean of the scored
-    frames around it. Beyond its ends the video is taken to go on with its first and last frame. Raises ValueError
-    on a negative sigma.
+    frames around it. Beyond its ends the video is taken to go on with its first and last frame. So is each part of it,
+    where `starts` are the frames with which parts after a pause begin. Raises ValueError on a negative sigma.
     """
     score = np.array(score_T, np.float64)
     # Compared with `not >=` so that a NaN is refused as well.
@@ -146,6 +147,11 @@ def smooth(score_T: ArrayLike, sigma_frames: float) -> F64:
         raise ValueError(f"sigma must be 0 or more frames, not {sigma_frames}")
     if sigma_frames == 0 or not score.size:
         return score
+    parts = np.split(score, sorted(starts))
+    return np.concatenate([_smooth_part(part, sigma_frames) for part in parts])
+
+
+def _smooth_part(score: F64, sigma_frames: float) -> F64:
     # Here, because its half second of import would be paid by every process that only reads a config.
     from scipy.ndimage import gaussian_filter1d
 

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from raypipe.ops.motion import NUM_BINS
+from raypipe.ops.motion import NUM_BINS, Unit
 
 # A timeline is drawn on this many units and stretched to its place on the page.
 TIMELINE_WIDTH, TIMELINE_HEIGHT = 1000, 100
@@ -127,7 +127,7 @@ def interval(value: float, low: float | None, high: float | None, paper: float |
     return "".join(parts)
 
 
-def rose(motion_8: ArrayLike, median_8: ArrayLike | None, largest: float) -> str:
+def rose(motion_8: ArrayLike, median_8: ArrayLike | None, largest: float, unit: Unit) -> str:
     """Return a motion histogram as eight wedges around a centre, y pointing down as in the video.
 
     The radius is in shares of `largest`; the outline is the median object's. Right is where x grows.
@@ -143,7 +143,7 @@ def rose(motion_8: ArrayLike, median_8: ArrayLike | None, largest: float) -> str
             if v > 0
         )
     return (
-        f'<svg class="rose" viewBox="-50 -50 100 100" role="img" aria-label="{escape(_rose_words(motion))}">'
+        f'<svg class="rose" viewBox="-50 -50 100 100" role="img" aria-label="{escape(_rose_words(motion, unit))}">'
         '<circle class="ring" r="40"/><circle class="ring" r="20"/><path class="grid" d="M-46 0H46M0 -46V46"/>'
         f"{wedges}{outline}</svg>"
     )
@@ -155,8 +155,9 @@ def _wedge(number_of_bin: int, radius: float) -> str:
     return f"M0 0L{_short(x0)} {_short(y0)}A{_short(radius)} {_short(radius)} 0 0 1 {_short(x1)} {_short(y1)}z"
 
 
-def _rose_words(motion_8: np.ndarray) -> str:
-    return "motion histogram, pixels per frame clockwise from the right: " + ", ".join(f"{v:.1f}" for v in motion_8)
+def _rose_words(motion_8: np.ndarray, unit: Unit) -> str:
+    values = ", ".join(f"{v:.1f}" for v in motion_8)
+    return f"motion histogram, pixels per {unit.removeprefix('source_')} clockwise from the right: {values}"
 
 
 def parts_bar(spatial: float | None, by_motion: float | None, largest: float) -> str:

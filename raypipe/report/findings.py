@@ -18,7 +18,7 @@ from raypipe.text import clock, number
 
 if TYPE_CHECKING:
     from raypipe.config.run import RunConfig
-    from raypipe.ops.motion import Pooling
+    from raypipe.config.stages import MotionConfig
     from raypipe.ops.scores import Weighting
 
 # Peaks of one video that are nearer to one another than this are one.
@@ -127,12 +127,14 @@ class Objects:
         rows = np.flatnonzero(self.track_id == track_id)
         return int(rows[np.argmin(np.abs(self.frame_index[rows] - frame))])
 
-    def words(self, row: int, pooling: "Pooling") -> str:
+    def words(self, row: int, config: "MotionConfig") -> str:
         """Return the sentence of an object, or its class and motion where it has none."""
         sentence, class_name = self.sentence[row].as_py(), str(self.class_name[row].as_py())
         if sentence:
             return str(sentence)
-        return class_name if self.motion is None else f"{class_name} {motion_words(self.motion[row], pooling)}"
+        if self.motion is None:
+            return class_name
+        return f"{class_name} {motion_words(self.motion[row], config.pooling, config.unit)}"
 
 
 def read_objects(

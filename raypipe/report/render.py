@@ -145,7 +145,7 @@ class _DrawnObjects:
     """The objects of each frame, between sampled frames those of the nearest one."""
 
     def __init__(self, objects: Objects | None, timeline: Timeline, num_frames: int, config: "RunConfig") -> None:
-        self._objects, self._pooling = objects, config.motion.pooling
+        self._objects, self._motion = objects, config.motion
         sampled = np.arange(0, num_frames, config.decode.stride)
         self._sampled = sampled[nearest_sample(sampled, num_frames)]
         self._score = None if objects is None else objects.score
@@ -169,7 +169,7 @@ class _DrawnObjects:
             DrawnObject(
                 box=tuple(objects.boxes[row].tolist()),
                 track_id=int(objects.track_id[row]),
-                words=objects.words(row, self._pooling) if row == top else "",
+                words=objects.words(row, self._motion) if row == top else "",
                 score=None if self._score is None else float(self._score[row]),
                 strength=0.0 if self._strength is None else float(self._strength[row]),
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from raypipe.ops.findings import SHORT_UNITS
 from raypipe.report import charts
 from raypipe.report.pictures import Picture
 from raypipe.report.videos import PeakView, TrackView, VideoView
@@ -146,7 +147,8 @@ def _tracks(video: VideoView) -> str:
     largest_score = max(track.score for track in video.tracks)
     items = "".join(_track(track, video, largest_motion, largest_score) for track in video.tracks)
     rose = (
-        f" The roses show which way the object moves, out to {largest_motion:.1f} px/frame; dashed: the median object."
+        f" The roses show which way the object moves, out to {largest_motion:.1f} "
+        f"{SHORT_UNITS[video.motion_unit]}; dashed: the median object."
         if largest_motion > 0
         else ""
     )
@@ -158,7 +160,7 @@ def _tracks(video: VideoView) -> str:
 
 def _track(track: TrackView, video: VideoView, largest_motion: float, largest_score: float) -> str:
     rose = (
-        charts.rose(track.motion, video.median_motion, largest_motion)
+        charts.rose(track.motion, video.median_motion, largest_motion, video.motion_unit)
         if track.motion is not None and largest_motion > 0
         else ""
     )

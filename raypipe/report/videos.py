@@ -15,6 +15,7 @@ from raypipe.extraction.catalog import Entry
 from raypipe.ops.findings import frame_ends, step_maxima, strongest_tracks
 from raypipe.ops.intervals import runs
 from raypipe.ops.metrics import roc_auc
+from raypipe.ops.motion import Unit
 from raypipe.report.findings import Objects, Peak, peaks_of
 from raypipe.report.pictures import Picture, crop_picture, frame_picture, read_frame
 
@@ -79,6 +80,7 @@ class VideoView:
     is_pictured: bool = False
     tracks: list[TrackView] = field(default_factory=list)
     median_motion: NDArray[np.float32] | None = None
+    motion_unit: Unit = "second"
     words: list[str] = field(default_factory=list)
     step_words: list[int] = field(default_factory=list)
 
@@ -159,7 +161,7 @@ def add_objects(view: VideoView, entry: Entry, objects: Objects, config: "RunCon
     The objects must be those that were scored (`were_scored`).
     """
     view.is_pictured = True
-    pooling = config.motion.pooling
+    view.motion_unit = config.motion.unit
     if objects.motion is not None:
         view.median_motion = np.median(objects.motion, axis=0)
     known: dict[str, int] = {}
@@ -167,7 +169,7 @@ def add_objects(view: VideoView, entry: Entry, objects: Objects, config: "RunCon
         if track < 0:
             view.step_words.append(-1)
         else:
-            words = objects.words(objects.row_of(track, frame), pooling)
+            words = objects.words(objects.row_of(track, frame), config.motion)
             view.step_words.append(known.setdefault(words, len(known)))
     view.words = list(known)
     view.peaks = [_with_picture(peak, entry, objects, config) for peak in view.peaks]
@@ -179,7 +181,7 @@ def add_objects(view: VideoView, entry: Entry, objects: Objects, config: "RunCon
         view.tracks.append(
             TrackView(
                 track_id=track_id,
-                words=objects.words(row, pooling),
+                words=objects.words(row, config.motion),
                 start_seconds=float(objects.time_seconds[first_row]),
                 end_seconds=float(objects.time_seconds[last_row]),
                 time_seconds=float(objects.time_seconds[row]),
@@ -200,7 +202,7 @@ def _with_picture(view: PeakView, entry: Entry, objects: Objects, config: "RunCo
     picture = (
         Picture(absent=image) if isinstance(image, str) else frame_picture(image, objects.boxes[rows], row - rows.start)
     )
-    return replace(view, words=objects.words(row, config.motion.pooling), picture=picture)
+    return replace(view, words=objects.words(row, config.motion), picture=picture)
 
 
 def _frame_or_reason(entry: Entry, frame: int) -> NDArray[np.uint8] | str:

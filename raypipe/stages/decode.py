@@ -16,8 +16,8 @@ def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
     check_row(row, PACKED, "plan")
     frames = row["first_frame"] + np.arange(row["num_sampled"]) * row["stride"]
     pts = unpack(row["num_sampled"], row["first_pts"], np.frombuffer(row["pts_steps"], row["pts_type"]))
-    is_counted = row["tick_seconds"] == 0
-    seconds = frames / row["fps"] if is_counted else (pts - row["video_pts"]) * row["tick_seconds"]
+    is_timed_by_rate = row["tick_seconds"] == 0
+    seconds = frames / row["fps"] if is_timed_by_rate else (pts - row["video_pts"]) * row["tick_seconds"]
     rest = {name: value for name, value in row.items() if name in PLANNED or name not in PACKED}
     return rest | {"frame_indices": frames, "frame_pts": pts, "time_seconds": seconds}
 

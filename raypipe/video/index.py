@@ -48,13 +48,14 @@ class VideoIndex:
     """The index of one video.
 
     `width` and `height` are in pixels as displayed, after `rotation` (0, 90, 180 or 270 degrees, counter-clockwise)
-    is applied; `fps` is the average. `pts` (num_frames,) are the presentation timestamps in ticks of `time_base`
-    seconds, ascending, all -1 where the file has none that can be used. `keyframe_dts` and `keyframe_pts` (K,) are
-    where decoding can begin, times of keyframes. Where `is_numbered`, frames are not found by their timestamps but
-    by counting what the decoder gives out, and these are numbers: of a packet of the file, and of the first frame
-    that comes out when decoding begins there. `stream` is the stream's index in the file, None if an earlier version
-    did not keep it. `damage` says what is wrong with the file and `note` what a reader should know of it, each None
-    if nothing was found. Arrays are unpacked anew each time they are read.
+    is applied; `fps` is the rate of most frames. `pts` (num_frames,) are the presentation timestamps in ticks of
+    `time_base` seconds, ascending, all -1 where the file has none that can be used. `keyframe_dts` and `keyframe_pts`
+    (K,) are where decoding can begin, times of keyframes. Where `is_numbered`, frames are not found by their
+    timestamps but by counting what the decoder gives out, and these are numbers: of a packet of the file, and of the
+    first frame that comes out when decoding begins there. `stream` is the stream's index in the file, None if an
+    earlier version did not keep it. `damage` says what is wrong with the file and `note` what a reader should know of
+    it, each None if nothing was found. Where `is_rate_assumed`, timestamps find frames but do not tell their times.
+    Arrays are unpacked anew each time they are read.
     """
 
     width: int
@@ -70,6 +71,7 @@ class VideoIndex:
     is_numbered: bool = False
     stream: int | None = None
     note: str | None = None
+    is_rate_assumed: bool = False
 
     def __post_init__(self) -> None:
         """Let frames without timestamps be numbered, as those of earlier versions' records are."""
@@ -87,6 +89,11 @@ class VideoIndex:
         ticks = self.ticks()
         return ticks.first == COUNTED_PTS and not ticks.steps.any()
 
+    @property
+    def is_timed_by_rate(self) -> bool:
+        """True where the times of frames follow from `fps`, because there are no timestamps that tell them."""
+        return self.is_rate_assumed or self.is_counted
+
     def ticks(self) -> Ticks:
         """Return the presentation timestamps as they are kept, without unpacking them."""
         ticks: Ticks = self.__dict__["pts"]
@@ -95,11 +102,16 @@ class VideoIndex:
     @property
     def time_seconds(self) -> NDArray[np.float64]:
         """Time of every frame in seconds from the first one, float64 (num_frames,)."""
-        if self.is_counted:
+        if self.is_timed_by_rate:
             return np.arange(self.num_frames) / self.fps
         pts = self.pts
         seconds: NDArray[np.float64] = (pts - pts[0]) * float(self.time_base)
         return seconds
+
+    @property
+    def uneven_times(self) -> NDArray[np.float64] | None:
+        """The frames' `time_seconds` where they do not come at a constant rate, None where they do."""
+        return None if self.is_timed_by_rate or self.ticks().is_constant else self.time_seconds
 
     def to_record(self) -> dict[str, Any]:
         """Return the index as JSON values: of timestamps at a constant rate three numbers, of others the steps."""
@@ -115,6 +127,7 @@ class VideoIndex:
             "is_numbered": self.is_numbered,
             "stream": self.stream,
             "note": self.note,
+            "is_rate_assumed": self.is_rate_assumed,
         }
 
     @classmethod

@@ -5,7 +5,7 @@ from a frame alone.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import CorruptVideoError
+from raypipe.ops.rates import MAX_PLAUSIBLE_FPS, MIN_PLAUSIBLE_FPS, describe_pauses, frame_rate
 from raypipe.video.container import describe, describe_choice, open_video, read_packets
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 from raypipe.video.orientation import quarter_turns
@@ -56,7 +57,7 @@ def _timed_index(uri: str, stream: Any, scan: "_Scan", note: str | None) -> Vide
     if 0 < scan.num_packets < stream.frames:
         damage.append(f"the container declares {stream.frames} frames but {len(scan.pts)} are present")
     pts = np.sort(np.array(scan.pts, np.int64))
-    damage += _missing_end(stream, int(pts[-1]))
+    damage += _missing_end(stream, pts)
     keys = np.array(sorted(scan.keyframes), np.int64).reshape(-1, 2)
     return _index(uri, stream, scan.first_frame, pts, keys, damage, note, is_numbered=False)
 
@@ -122,14 +123,14 @@ def _index(
     if rotation in (90, 270):
         width, height = height, width
     fps = _frames_per_second(pts, stream)
+    is_plausible = fps is not None and fps <= MAX_PLAUSIBLE_FPS
     if fps is None:
-        fps = DEFAULT_FPS
         damage.append(f"no frame rate is known, {DEFAULT_FPS:g} is assumed")
-    return VideoIndex(
+    index = VideoIndex(
         width=width,
         height=height,
         rotation=rotation,
-        fps=fps,
+        fps=fps if fps is not None and is_plausible else DEFAULT_FPS,
         codec=codec.name,
         time_base=Fraction(stream.time_base),
         pts=pts,
@@ -138,8 +139,19 @@ def _index(
         damage="; ".join(damage) or None,
         is_numbered=is_numbered,
         stream=stream.index,
-        note=note,
+        is_rate_assumed=not is_plausible,
     )
+    notes = [note, None if fps is None else _describe_rate(fps), describe_pauses(index.time_seconds, index.fps)]
+    return replace(index, note="; ".join(filter(None, notes)) or None)
+
+
+def _describe_rate(fps: float) -> str | None:
+    """Return what a reader should know of a rate that is not that of a camera, None where it may be."""
+    if fps > MAX_PLAUSIBLE_FPS:
+        return f"its timestamps say {fps:,.0f} frames a second; {DEFAULT_FPS:g} are assumed, and times follow from that"
+    if fps < MIN_PLAUSIBLE_FPS:
+        return f"a frame every {1 / fps:,.0f} s: motion between them may not be that of the same object"
+    return None
 
 
 @dataclass
@@ -259,21 +271,27 @@ def _presentation_times(known: Iterable[int | None], is_guessed: bool) -> tuple[
     return shown, None
 
 
-def _missing_end(stream: Any, last_pts: int) -> list[str]:
-    """Return the damage, if any, of a Matroska file whose video ends a second or more before it should."""
+def _missing_end(stream: Any, pts: NDArray[np.int64]) -> list[str]:
+    """Return the damage, if any, of a Matroska file whose video ends a second or more before it should.
+
+    The last frame is shown for as long as others are, which in a time-lapse is seconds.
+    """
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
     minutes, _, seconds = rest.partition(":")
     try:
         declared = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     except ValueError:
         return []
-    end = last_pts * float(stream.time_base)
+    end = int(pts[-1]) * float(stream.time_base)
+    rate = frame_rate(pts, float(stream.time_base))
+    end += 0 if rate is None else 1 / rate
     return [f"the container declares {declared:.1f} s but frames end at {end:.1f} s"] if end + 1 < declared else []
 
 
 def _frames_per_second(pts: NDArray[np.int64], stream: Any) -> float | None:
-    if len(pts) > 1 and pts[-1] > pts[0]:
-        return (len(pts) - 1) / (int(pts[-1] - pts[0]) * float(stream.time_base))
+    known = frame_rate(pts, float(stream.time_base))
+    if known is not None:
+        return known
     for rate in (stream.average_rate, stream.guessed_rate):
         if rate:
             return float(rate)

@@ -2,7 +2,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from raypipe.config.file import validate
-from raypipe.config.old_keys import REMOVED_KEYS, without_removed_keys
+from raypipe.config.old_keys import REMOVED_KEYS, stored_config, without_removed_keys
 from raypipe.errors import UserError
 
 
@@ -53,3 +53,22 @@ def test_who_still_writes_such_a_key_is_told(key):
     with pytest.raises(UserError) as caught:
         validate(Run, {"score": {part: {last: part}}}, "mine.yaml")
     assert str(caught.value) == f"mine.yaml: {key} is gone: it had one value only: remove it"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"motion": {"window_seconds": 0.4}}, {"motion": {"window_seconds": 0.4, "unit": "source_frame"}}),
+        ({"motion": {"unit": "second"}}, {"motion": {"unit": "second"}}),
+        ({}, {"motion": {"unit": "source_frame"}}),
+        ({"motion": None}, {"motion": None}),
+        (
+            {"motion": {}, "score": {"knn": {"kind": "knn"}}},
+            {"motion": {"unit": "source_frame"}, "score": {"knn": {}}},
+        ),
+    ],
+)
+def test_a_stored_config_without_a_new_key_has_what_was_done_then(stored, expected):
+    before = repr(stored)
+    assert stored_config(stored) == expected
+    assert repr(stored) == before

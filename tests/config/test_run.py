@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -7,13 +8,15 @@ from pydantic import BaseModel
 
 from raypipe.ablation.plan import Ablation
 from raypipe.config.file import absolute, digest, validate
-from raypipe.config.run import RunConfig, load_config, parse_config
+from raypipe.config.run import RunConfig, as_claimed, load_config, parse_config
 from raypipe.errors import UserError
 from raypipe.ops.sizing import Resources
 from raypipe.pretraining.blip2_config import load_blip2_config
 from raypipe.pretraining.detector import load_detector_config
 from raypipe.pretraining.labelling import load_label_config
 from raypipe.pretraining.state_machine_config import load_smm_config
+from raypipe.run_folder.record import require_same_config
+from raypipe.run_folder.storage import RunFolder
 
 JOBS = Path(__file__).parents[2] / "jobs"
 BASE = {"dataset": {"root": "/data"}, "output": "/out", "detector": {"boxes_root": "/boxes"}}
@@ -58,7 +61,7 @@ def test_defaults_are_the_papers():
         ("score.gmm.kind=gmm", "score.gmm.kind is gone: it had one value only: remove it"),
         ("score.knn.kind=knn", "score.knn.kind is gone: it had one value only: remove it"),
         # Two sections have such a key, so neither is meant.
-        ("motion.kind=iou", "unknown key 'motion.kind'; allowed here: pooling, window_seconds"),
+        ("motion.kind=iou", "unknown key 'motion.kind'; allowed here: pooling, unit, window_seconds"),
         # Wrong types.
         ("seed=abc", 'seed: "abc" must be a whole number'),
         ("seed=1.5", "seed: 1.5 must be a whole number"),
@@ -457,3 +460,36 @@ def test_what_null_means_is_said_where_it_is_the_default():
         for name, field in model.model_fields.items():
             if not field.is_required() and field.default is None and name not in needed_elsewhere:
                 assert "null" in field.description, f"{path}.{name}"
+
+
+def unit_in(output, stored, **motion):
+    """The unit that a config gets in a folder whose run.json has the given keys of features."""
+    output.mkdir(exist_ok=True)
+    (output / "run.json").write_text(json.dumps({"feature_keys": stored}))
+    return as_claimed(parse_config(BASE | {"output": str(output), "motion": motion}, "here")).motion.unit
+
+
+def test_a_folder_keeps_its_unit_of_motion_unless_the_config_names_one(tmp_path):
+    fresh = parse_config(BASE | {"output": str(tmp_path)}, "here")
+    assert as_claimed(fresh) is fresh
+    assert fresh.motion.unit == "second"
+    # A folder of 0.1 does not have the key.
+    assert unit_in(tmp_path, {"motion.pooling": "area"}) == "source_frame"
+    assert unit_in(tmp_path, {"motion.unit": "second"}) == "second"
+    assert unit_in(tmp_path, {}, unit="second") == "second"
+    assert unit_in(tmp_path, {"motion.unit": "second"}, unit="source_frame") == "source_frame"
+
+
+def test_a_config_file_goes_on_with_a_folder_of_an_earlier_version(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump(BASE | {"output": str(tmp_path / "run")}))
+    keys = parse_config(BASE | {"motion": {"unit": "source_frame"}}, "here").flat_features()
+    # As version 0.1 wrote it: the same keys and hash as the unit by name gives.
+    assert "motion.unit" not in keys
+    assert load_config(config).flat_features() == keys | {"motion.unit": "second"}
+    folder = RunFolder(str(tmp_path / "run"))
+    folder.commit_json("run.json", {"feature_keys": keys, "config_hash": digest(keys)})
+    assert load_config(config).flat_features() == keys
+    require_same_config(folder, load_config(config).flat_features(), load_config(config).feature_hash())
+    with pytest.raises(UserError, match=r"another config: motion.unit \(was None, now 'second'\)"):
+        require_same_config(folder, keys | {"motion.unit": "second"}, "other")

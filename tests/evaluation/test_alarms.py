@@ -6,7 +6,7 @@ from raypipe.evaluation.alarms import RATES, SHARES, report_alarms
 NAN = np.nan
 
 
-def report(scores, labels, fps=1.0, gap_seconds=0.0, num_samples=0):
+def report(scores, labels, fps=1.0, gap_seconds=0.0, num_samples=0, times=None):
     return report_alarms(
         [np.array(score, float) for score in scores],
         [np.array(label, bool) for label in labels],
@@ -14,6 +14,7 @@ def report(scores, labels, fps=1.0, gap_seconds=0.0, num_samples=0):
         gap_seconds=gap_seconds,
         num_samples=num_samples,
         seed=0,
+        times=times,
     )
 
 
@@ -54,6 +55,21 @@ def test_counts_at_one_per_hour_are_those_of_each_video():
     assert counts.num_detected.tolist() == [0, 2]
     assert counts.total_delay_seconds.tolist() == [0, 3.0]
     assert counts.num_false_alarms.tolist() == [2, 0]
+
+
+def test_a_pause_counts_as_no_time_but_delays_are_by_the_clock():
+    scores, labels = hours_of_video()
+    steady = np.arange(30.0)
+    # An hour between frames 11 and 12 of the second video, within an event that is found at frame 12.
+    paused = steady + 3600 * (steady >= 12)
+    plain = report(scores, labels)
+    same = report(scores, labels, times=[None, steady])
+    assert (same.normal_hours, same.points[1]) == (plain.normal_hours, plain.points[1])
+    found = report(scores, labels, times=[np.arange(7200.0), paused])
+    assert found.normal_hours == pytest.approx(7220 / 3600)
+    point = found.points[RATES.index(1.0)]
+    assert (point.threshold, point.num_false_alarms, point.num_detected) == (3.5, 2, 2)
+    assert point.mean_delay_seconds.value == (3602 + 1) / 2
 
 
 def test_seconds_depend_on_the_frame_rate():

@@ -108,6 +108,19 @@ def test_our_own_scores_come_with_their_frame_rates(tmp_path):
     assert table.fps == {"test/a": pytest.approx(25.0)}  # one frame tells none
 
 
+def test_a_pause_between_scores_is_no_rate(tmp_path):
+    times = np.arange(40) / 25 + 3600 * (np.arange(40) >= 30)
+    for step, name in ((1, "a"), (4, "b")):
+        rows = [f"v,{frame},0.5,{float(times[frame])!r}" for frame in range(4, 40, step)]
+        table = read_score_table(csv_file(tmp_path, "\n".join(["video,frame,score,time_seconds", *rows])))
+        assert table.fps == {"v": pytest.approx(25)}, name
+        known = table.times_of("v")
+        assert known.shape == table.scores["v"].shape
+        # The times of frames between two that are given lie between theirs, and of those before at the rate.
+        np.testing.assert_allclose(known[::step], times[: len(known) : step], atol=1e-9)
+    assert table.times_of("w") is None
+
+
 ROWS = st.dictionaries(
     st.tuples(st.sampled_from(["a", "b/c", "ü"]), st.integers(0, 9)), st.floats(-9, 9), min_size=1, max_size=20
 )

@@ -71,3 +71,17 @@ def test_field_pictures_keep_their_rate(cases):
     fields = assert_same_as_whole(cases / "reports/02-field-pictures/data/test/field_pes.ts")
     assert fields.fps == pytest.approx(25)
     np.testing.assert_allclose(fields.time_seconds, np.arange(50) / 25, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("steady", None),
+        ("gap", "a pause of 3,600.0 s after frame 79: motion and smoothing do not reach across"),
+        ("ticks", "its timestamps say 90,000 frames a second; 25 are assumed, and times follow from that"),
+    ],
+)
+def test_a_pause_or_odd_timestamps_are_no_rate(cases, name, note):
+    index = assert_same_as_whole(cases / f"reports/04-average-frame-rate/data/test/{name}.mp4")
+    assert index.fps == pytest.approx(25)
+    assert (index.num_frames, index.damage, index.note) == (100, None, note)

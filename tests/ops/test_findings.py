@@ -128,4 +128,11 @@ def histogram(**bins):
     ],
 )
 def test_motion_words(motion, pooling, expected):
-    assert motion_words(motion, pooling) == expected
+    assert motion_words(motion, pooling, "source_frame") == expected
+
+
+@pytest.mark.parametrize(
+    ("motion", "expected"), [(histogram(b0=2.4), "hardly moves"), (histogram(b3=50, b4=55), "moves left at 105 px/s")]
+)
+def test_motion_words_by_time(motion, expected):
+    assert motion_words(motion, "area", "second") == expected

@@ -171,6 +171,13 @@ def test_smooth_refuses(sigma):
         smooth([1.0], sigma)
 
 
+def test_smoothing_does_not_reach_across_a_pause():
+    score = np.random.default_rng(3).normal(size=30)
+    parts = [smooth(score[:12], 2.0), smooth(score[12:13], 2.0), smooth(score[13:], 2.0)]
+    np.testing.assert_array_equal(smooth(score, 2.0, [12, 13]), np.concatenate(parts))
+    np.testing.assert_array_equal(smooth(score, 2.0, []), smooth(score, 2.0))
+
+
 @pytest.mark.parametrize(
     ("score", "expected"),
     [

@@ -84,7 +84,7 @@ def test_an_interval_is_on_its_line():
 
 def test_a_rose_has_a_wedge_for_each_bin():
     motion = [2.0, 0, 1.0, 0, 0, 0, 0, 0]
-    svg = charts.rose(motion, [0.5] + [0] * 7, 2.0)
+    svg = charts.rose(motion, [0.5] + [0] * 7, 2.0, "source_frame")
     # Bin 0 goes from the right 45 degrees clockwise, y pointing down, as far as the outer ring; bin 2 half as far.
     assert paths(svg, "wedge") == ["M0 0L40 0A40 40 0 0 1 28.3 28.3z", "M0 0L0 20A20 20 0 0 1 -14.1 14.1z"]
     assert paths(svg, "median") == ["M0 0L10 0A10 10 0 0 1 7.1 7.1z"]

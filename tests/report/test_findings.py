@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raypipe.config.stages import MotionConfig
 from raypipe.report.findings import Finding, Objects, Peak, peaks_of, strongest_peaks
 from raypipe.schema import SCORE
 from raypipe.text import clock
@@ -70,6 +71,9 @@ def test_the_strongest_are_of_different_videos_as_far_as_there_are():
     assert strongest_peaks({}, 3) == []
 
 
+PER_FRAME = MotionConfig(unit="source_frame")
+
+
 def objects_of(**changes):
     fields = {
         "frame_index": np.array([0, 0, 2, 2, 5]),
@@ -87,13 +91,13 @@ def objects_of(**changes):
 
 def test_an_object_is_told_by_its_sentence_or_by_its_motion():
     objects = objects_of()
-    assert [objects.words(row, "area") for row in (0, 1, 2, 4)] == [
+    assert [objects.words(row, PER_FRAME) for row in (0, 1, 2, 4)] == [
         "sits",
         "person moves left at 2.0 px/frame",
         "person moves left at 2.0 px/frame",
         "runs",
     ]
-    assert objects_of(motion=None).words(1, "area") == "person"
+    assert objects_of(motion=None).words(1, PER_FRAME) == "person"
 
 
 def test_rows_of_frames_and_tracks():

@@ -141,7 +141,7 @@ def test_what_stands_in_the_page(page):
         "all frames labelled normal",
         "1 frame not scored",
         "score 4 = space 1 + motion 3",
-        "out to 2.0 px/frame; dashed: the median object",
+        "out to 2.0 px/s; dashed: the median object",
         "test/dead segment 2, decode frames 3 to 5 could not be decoded",
         "decode 3.0 s 10 75%",
         "by the clock: extract 2.0 s",

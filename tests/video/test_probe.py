@@ -76,7 +76,49 @@ def test_variable_rate(tmp_path):
     index = probe_video(str(path))
     assert index.pts.tolist() == pts
     np.testing.assert_allclose(index.time_seconds, (np.array(pts) - 100) / 1000)
-    assert index.fps == pytest.approx(5 / 1.9)
+    # The middle one of the steps of 1, 33, 167, 700 and 999 ms, which no other is like.
+    assert index.fps == pytest.approx(1 / 0.167)
+    np.testing.assert_array_equal(index.uneven_times, index.time_seconds)
+
+
+def clip_at(path, pts, tick):
+    return probe_video(str(write_clip(path, moving_squares(len(pts), 64, 48), pts=pts, time_base=tick, max_b_frames=0)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "fps", "note"),
+    [
+        ([40] * 20, 25, None),
+        ([40] * 10 + [3_600_000] + [40] * 9, 25, "a pause of 3,600.0 s after frame 10: motion and smoothing do not"),
+        ([40] * 10 + [520] + [40] * 9, 25, None),
+        ([40] * 10 + [1] + [40] * 9, 25, None),
+        ([33, 33, 34] * 7, 30, None),
+        # A time-lapse is no damaged file, and its steps are no pauses.
+        ([5000] * 6, 0.2, None),
+        ([60_000] * 6, 1 / 60, "a frame every 60 s: motion between them may not be that of the same object"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.mkv", "t.mp4"])
+def test_the_rate_is_that_of_most_frames(tmp_path, name, steps, fps, note):
+    index = clip_at(tmp_path / name, np.cumsum([0, *steps]).tolist(), Fraction(1, 1000))
+    assert index.fps == pytest.approx(fps, rel=2e-3)
+    assert index.damage is None
+    assert note in index.note if note else index.note is None
+    assert not index.is_rate_assumed
+
+
+def test_timestamps_that_are_no_cameras(tmp_path):
+    index = clip_at(tmp_path / "t.mp4", list(range(20)), Fraction(1, 90_000))
+    assert (index.fps, index.damage, index.uneven_times) == (25, None, None)
+    assert index.note == "its timestamps say 90,000 frames a second; 25 are assumed, and times follow from that"
+    np.testing.assert_allclose(index.time_seconds, np.arange(20) / 25)
+    # Its frames are still found by their timestamps.
+    assert not index.is_numbered
+    back = VideoIndex.from_record(json.loads(json.dumps(index.to_record())))
+    assert (back.fps, back.is_rate_assumed) == (25, True)
+    # A record of an earlier version does not have the key.
+    older = {name: value for name, value in index.to_record().items() if name != "is_rate_assumed"}
+    assert not VideoIndex.from_record(older).is_rate_assumed
 
 
 @pytest.mark.parametrize(("turn", "size"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64)), (0, (64, 48))])
