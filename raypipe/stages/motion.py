@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.config.stages import MotionConfig, radius_frames
-from raypipe.ops.motion import pool_histograms, spread_over_repeats
+from raypipe.ops.motion import find_repeats, pool_histograms, spread_over_repeats
 from raypipe.ops.rates import after_pauses
 from raypipe.schema import DECODED, DETECTED, MOVED, POOLED, check_row
 from raypipe.video.hevc import encode_motion, to_luma
@@ -26,7 +26,7 @@ class ExtractMotion:
         vectors, inter = encode_motion(luma)
         starts = after_pauses(row["time_seconds"], row["fps"], row["stride"])
         vectors[starts], inter[starts] = 0, False
-        is_repeat = repeats(luma)
+        is_repeat = find_repeats(luma)
         is_repeat[starts] = False
         spans = spread_over_repeats(vectors, inter, is_repeat)
         moved = row | {"vectors": vectors, "inter": inter, "spans": spans}
@@ -64,14 +64,6 @@ class PoolMotion:
         pooled = {name: value for name, value in row.items() if name not in gone} | {"motion": motion}
         check_row(pooled, POOLED, "pool_motion")
         return pooled
-
-
-def repeats(luma_THW: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which gray frames, uint8 (T, H, W), are the one before once more, bool (T,)."""
-    found = np.zeros(len(luma_THW), bool)
-    for frame in range(1, len(luma_THW)):
-        found[frame] = np.array_equal(luma_THW[frame], luma_THW[frame - 1])
-    return found
 
 
 def _steps(row: dict[str, Any]) -> NDArray[np.float64]:

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from raypipe.api.media import read_video
 from raypipe.config.stages import MotionConfig, radius_frames
 from raypipe.errors import SchemaError
-from raypipe.ops.motion import pool_histograms
+from raypipe.ops.motion import find_repeats, pool_histograms
 from raypipe.stages.motion import ExtractMotion, PoolMotion
 from raypipe.video.hevc import encode_motion, to_luma
-from tests.helpers.clips import moving_squares
+from tests.helpers.clips import moving_squares, write_clip
 
 
 def decoded_row(frames, *, width, height, stride=1, fps=10.0):
@@ -133,6 +134,19 @@ REPEATED = [
     # More than five repeats: it stood still, and moves on.
     ([2, 0, 0, 0, 0, 0, 0, 2], [0, 2, 0, 0, 0, 0, 0, 0, 2]),
 ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {}), ("libx264", {"bf": "0", "preset": "ultrafast"}), ("mpeg4", {"b": "4000k"})],
+)
+def test_frames_that_were_repeated_and_encoded_again(tmp_path, codec, options):
+    new = sliding([4] * 11, width=96, height=96)
+    path = write_clip(tmp_path / "t.mp4", np.repeat(new, 2, axis=0), codec=codec, options=options)
+    luma = to_luma(read_video(path)[:])
+    # From the third frame on there is a new one before it, and up to the last pair one after it.
+    assert find_repeats(luma)[2:-1].tolist() == [False, True] * 10 + [False]
+    assert not find_repeats(luma[::2]).any()
 
 
 @pytest.mark.parametrize(("shifts", "expected"), REPEATED)
