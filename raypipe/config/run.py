@@ -209,7 +209,7 @@ class RunConfig(Config):
         # Features do not depend on whether the rate is named, only on what it is.
         values["dataset.frames_fps"] = self.dataset.frame_rate()
         # Left out where it is what earlier versions did, so that the features of a run of theirs are the same still.
-        values = {key: value for key, value in values.items() if ADDED_KEYS.get(key) != value}
+        values = {key: value for key, value in values.items() if key not in ADDED_KEYS or ADDED_KEYS[key] != value}
         return values | {"features": list(self.features.extracted)}
 
     def feature_hash(self) -> str:

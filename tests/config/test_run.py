@@ -486,6 +486,8 @@ def test_a_config_file_goes_on_with_a_folder_of_an_earlier_version(tmp_path):
     keys = parse_config(BASE | {"motion": {"unit": "source_frame"}}, "here").flat_features()
     # As version 0.1 wrote it: the same keys and hash as the unit by name gives.
     assert "motion.unit" not in keys
+    assert keys["decode.max_side"] is None
+    assert digest(keys) == parse_config(BASE | {"motion": {"unit": "source_frame"}}, "here").feature_hash()
     assert load_config(config).flat_features() == keys | {"motion.unit": "second"}
     folder = RunFolder(str(tmp_path / "run"))
     folder.commit_json("run.json", {"feature_keys": keys, "config_hash": digest(keys)})
