@@ -20,8 +20,8 @@ from raypipe.distributed.tasks import run_tasks
 from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.monitoring.progress import progress
 from raypipe.report.write import REPORT_PATH, finding_lines, write_report
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import versions
-from raypipe.run_folder.storage import RunFolder
 from raypipe.text import counted
 from raypipe.weights.identity import models_of, require_weights
 from raypipe.world.clips import WorldConfig

@@ -29,7 +29,7 @@ from raypipe.evaluation.evaluate import align_labels
 from raypipe.extraction.catalog import Catalogue, require_features
 from raypipe.ops.intervals import Interval
 from raypipe.ops.snippets import add_objects, means, num_snippets
-from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.folder import RunFolder, escape
 from raypipe.run_folder.tables import read_records, read_segment
 from raypipe.video.index import VideoIndex
 

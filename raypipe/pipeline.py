@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raypipe.config.run import RunConfig
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.decode import DecodeFrames
 from raypipe.stages.detect import DetectObjects

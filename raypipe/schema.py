@@ -126,7 +126,7 @@ PLANNED: dict[str, type | ArrayField] = {
     # Index of the video stream in its file, -1 for the one that `video.container.pick_stream` chooses.
     "stream": int,
 }
-# The same on its way from the driver, which plans hundreds of thousands: timestamps as `ops.ticks.unpack` takes them.
+# The same on its way from the driver, which plans hundreds of thousands; `ops.timestamps.unpack` reads the timestamps.
 # `video_pts` is the video's first timestamp; times follow from `fps` where `tick_seconds` is 0.
 PACKED: dict[str, type | ArrayField] = {
     **{name: field for name, field in PLANNED.items() if not isinstance(field, ArrayField)},

@@ -28,8 +28,8 @@ from raypipe.extraction.planning import plan_all
 from raypipe.monitoring.meter import system_metrics
 from raypipe.monitoring.timings import TIMINGS_NAME, stage_timings, write_timings
 from raypipe.ops.shards import WHOLE, Shard
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import require_same_config, versions
-from raypipe.run_folder.storage import RunFolder
 from raypipe.run_folder.tables import read_records, read_scores, serialise_table
 from raypipe.tracking.experiment import Experiment, track
 from raypipe.tracking.server import load_mlflow, ui_command

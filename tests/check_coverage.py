@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 LEAST_PERCENT = 95.0
-PARTS = ("raypipe/ops/", "raypipe/schema.py", "raypipe/run_folder/storage.py")
+PARTS = ("raypipe/ops/", "raypipe/schema.py", "raypipe/run_folder/folder.py")
 
 
 def shortfalls(document):

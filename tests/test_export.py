@@ -13,8 +13,8 @@ from raypipe.evaluation.evaluate_files import evaluate_labelled
 from raypipe.export import export
 from raypipe.extraction.catalog import list_videos, require_features, write_catalogue
 from raypipe.extraction.probing import probe
-from raypipe.run_folder.record import open_run
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
+from raypipe.run_folder.record import claim_run_folder
 from raypipe.run_folder.tables import SegmentRecord, commit_features
 from raypipe.schema import FEATURE
 from tests.helpers.small_data import make_config, write_data
@@ -42,7 +42,7 @@ def run(tmp_path, data, monkeypatch):
                 "raypipe.extraction.catalog.read_dataset", lambda *_, **__: replace(listing, videos=named)
             )
         write_catalogue(folder, [probe(video, 25.0) for video in list_videos(config).videos])
-        open_run(
+        claim_run_folder(
             folder,
             config=config.model_dump(mode="json"),
             feature_keys=config.flat_features(),

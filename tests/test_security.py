@@ -18,8 +18,8 @@ from raypipe.extraction.planning import plan_video
 from raypipe.extraction.probing import probe
 from raypipe.extraction.stage_runner import StageRunner
 from raypipe.pipeline import Stage
-from raypipe.run_folder.record import open_run
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
+from raypipe.run_folder.record import claim_run_folder
 from raypipe.stages.decode import DecodeFrames
 from raypipe.video.probe import probe_video
 from tests.helpers.small_data import make_config, write_data
@@ -145,7 +145,7 @@ def test_no_message_of_a_command_shows_a_password(tmp_path, capsys, monkeypatch,
 def test_no_file_of_a_run_holds_a_password(tmp_path):
     config = make_config(tmp_path, tmp_path / "run", tracking={"uri": URI})
     folder = RunFolder(config.output)
-    open_run(
+    claim_run_folder(
         folder,
         config=config.model_dump(mode="json"),
         feature_keys=config.flat_features(),

@@ -26,7 +26,7 @@ from raypipe.config.run import RunConfig, parse_config
 from raypipe.datasets.listing import Video
 from raypipe.extraction.catalog import Entry, read_catalogue, write_catalogue
 from raypipe.extraction.planning import plan_video
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.video.index import VideoIndex
 
 FPS = 30

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.benchmarks.fault_scenarios import SCENARIOS, Field, contents, place_of
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 
 def try_once(it: Field, name: str, seed: int) -> str | None:

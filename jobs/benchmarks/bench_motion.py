@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.video.decode import decode_frames
-from raypipe.video.hevc import encode_analysis, encode_motion, pad_luma, to_luma, versions
 from raypipe.video.hevc_analysis import parse_analysis
+from raypipe.video.hevc_encoder import encode_analysis, encode_motion, pad_luma, to_luma, versions
 from raypipe.video.probe import probe_video, seek_point
 
 SIZES = ((320, 240), (640, 480))

@@ -21,7 +21,7 @@ from raypipe.models.density import KNearestNeighbours, KnnConfig
 from raypipe.ops.boxes import sliding_windows
 from raypipe.ops.motion import pool_histograms
 from raypipe.video.decode import decode_frames
-from raypipe.video.hevc import encode_motion, to_luma
+from raypipe.video.hevc_encoder import encode_motion, to_luma
 from raypipe.video.probe import probe_video, seek_point
 
 F32 = NDArray[np.float32]

@@ -32,7 +32,7 @@ from raypipe.cli.main import main as raypipe
 from raypipe.config.run import RunConfig, parse_config
 from raypipe.errors import EXIT_DEAD_LETTERS
 from raypipe.pipeline import Stage
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.video.encode import write_video
 
 SIDE, MIN_FRAMES, MAX_FRAMES = 64, 5, 10

@@ -38,7 +38,7 @@ import numpy as np
 from raypipe.extraction.pools import Pool, plan_pools
 from raypipe.ops.segments import plan_segments
 from raypipe.pipeline import Stage
-from raypipe.run_folder.storage import RunFolder, new_session
+from raypipe.run_folder.folder import RunFolder, new_session
 
 NUM_VIDEOS, NUM_FRAMES, FPS = 1900, 13_800_000, 30.0
 # Of the logarithm of a length: 1 % of the videos are then over 8 times the mean, which is 4 minutes.

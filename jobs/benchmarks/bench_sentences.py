@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from raypipe.config.stages import SentenceConfig
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.models.state_machine.decision import Decision
 from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
-from raypipe.models.state_machine.questions import Questioner
+from raypipe.models.state_machine.questioner import Questioner
 from raypipe.stages.caption import BATCH_OBJECTS, BATCH_SENTENCES, TellSentences
 
 NUM_OBJECTS = 1024

@@ -142,7 +142,7 @@ class FullGpuOn:
             # Here, because torch takes seconds, and memory, of every process that imports this module.
             import torch
 
-            from raypipe.models.memory import Batches
+            from raypipe.models.halving_batches import Batches
 
             def fail(batch: slice) -> None:
                 raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {batch.stop} GiB")

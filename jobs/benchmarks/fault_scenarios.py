@@ -31,7 +31,7 @@ from jobs.benchmarks.extra_steps import (
 )
 from raypipe.config.run import RunConfig, parse_config
 from raypipe.pipeline import Stage
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.video.encode import write_video
 
 LENGTHS = {"train/a": 200, "train/b": 90, "test/c": 320}

@@ -46,8 +46,8 @@ from raypipe.extraction.catalog import Catalogue, require_features
 from raypipe.models.detection.yolo import YoloDetector
 from raypipe.ops.boxes import Detections
 from raypipe.report.pictures import read_frames
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import versions
-from raypipe.run_folder.storage import RunFolder
 from raypipe.run_folder.store import write_json
 from raypipe.run_folder.tables import read_features
 from raypipe.tracking.experiment import Experiment

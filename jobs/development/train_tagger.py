@@ -18,7 +18,7 @@ from nltk.tag.perceptron import PerceptronTagger
 from jobs.development import caption_words as words
 from jobs.development.caption_grammar import Captions
 from jobs.development.caption_phrases import Tokens
-from raypipe.models.state_machine.questions import SHIPPED_TAGGER
+from raypipe.models.state_machine.questioner import SHIPPED_TAGGER
 
 COMMAND = "python -m jobs.development.train_tagger --out raypipe/assets"
 CARD = "caption_tagger.card.json"

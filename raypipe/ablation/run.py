@@ -19,8 +19,8 @@ from raypipe.evaluation.results import figure, markdown_table
 from raypipe.extraction.catalog import Catalogue, list_videos, read_catalogue, require_features
 from raypipe.ops.bootstrap import Metric
 from raypipe.run_folder.digests import feature_digests
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import versions
-from raypipe.run_folder.storage import RunFolder
 from raypipe.text import first_line
 from raypipe.tracking.experiment import Experiment, track
 from raypipe.tracking.server import ui_command

@@ -18,7 +18,7 @@ from raypipe.models.density import load_density
 from raypipe.ops.rates import after_pauses
 from raypipe.ops.scores import Weighting, contributions, frame_scores, min_max, nearest_sample, smooth
 from raypipe.run_folder.digests import feature_digests
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import VideoFeatures, commit_scores, read_features, read_made_by
 from raypipe.schema import SCORE
 

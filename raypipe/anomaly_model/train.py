@@ -1,7 +1,7 @@
 """Training of the model that scores: the reconstruction module by Ray Train, density models on a sample.
 
 Trained on objects of the training split only. A tenth of its videos is held out: their errors give each part of
-the score its unit (`balanced` weighting, `paper-notes.md`).
+the score its unit (`balanced` weighting).
 """
 
 import json
@@ -27,7 +27,7 @@ from raypipe.anomaly_model.training_data import (
 from raypipe.anomaly_model.training_hash import current_model, training_hash
 from raypipe.errors import UserError
 from raypipe.models.density import make_density
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_records
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 ModelKind = Literal["rm", "knn", "gmm"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from raypipe.datasets.listing import NORMAL_CLASS, Video
 from raypipe.errors import UserError
 from raypipe.ops.scores import Weighting, combine
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 HELD_OUT_FRACTION = 0.1
 # A shard below this stays in memory between epochs; a larger one is streamed and shuffled in pieces of this size.

@@ -10,7 +10,7 @@ from raypipe.config.file import digest
 from raypipe.config.run import RunConfig
 from raypipe.extraction.catalog import Catalogue
 from raypipe.run_folder.digests import feature_digests
-from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.folder import RunFolder, escape
 
 
 def training_hash(config: RunConfig, folder: RunFolder, catalogue: Catalogue) -> str:

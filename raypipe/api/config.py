@@ -54,7 +54,7 @@ def config_of_run(run: str) -> "RunConfig":
     from raypipe.config.file import absolute
     from raypipe.config.old_keys import stored_config
     from raypipe.config.run import parse_config
-    from raypipe.run_folder.storage import RunFolder
+    from raypipe.run_folder.folder import RunFolder
 
     folder = RunFolder(absolute(run))
     document = folder.read_json("run.json")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from raypipe.distributed.guest import own_display_only
+from raypipe.distributed.in_notebook import own_display_only
 from raypipe.text import counted
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from raypipe.ops.segments import decoded_size
 from raypipe.video.container import local_path
 from raypipe.video.decode import decode_frames
 from raypipe.video.folder import probe_folder
-from raypipe.video.hevc import encode_motion, to_luma
+from raypipe.video.hevc_encoder import encode_motion, to_luma
 from raypipe.video.index import VideoIndex, seek_point
 from raypipe.video.probe import DEFAULT_FPS, probe_video
 

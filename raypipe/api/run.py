@@ -16,9 +16,9 @@ from raypipe.api.features import Features
 from raypipe.api.results import Results
 from raypipe.config.run import RunConfig, as_claimed
 from raypipe.credentials import without_credentials
-from raypipe.distributed.guest import own_display_only
+from raypipe.distributed.in_notebook import own_display_only
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from raypipe.text import counted
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Run:
 
         Raises UserError where there is no trained model, or no video has scores.
         """
-        from raypipe.report.strongest import strongest_findings
+        from raypipe.report.strongest_findings import strongest_findings
 
         if k < 0:
             raise UserError(f"k: {k} is not a number of findings")

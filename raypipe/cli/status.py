@@ -29,7 +29,7 @@ def run_status(options: argparse.Namespace) -> int:
     from raypipe.config.file import absolute
     from raypipe.extraction.status import status_document, status_lines, status_of
     from raypipe.monitoring.drivers import read_drivers
-    from raypipe.run_folder.storage import RunFolder
+    from raypipe.run_folder.folder import RunFolder
 
     folder = RunFolder(absolute(options.run))
     # A first driver that is still looking at the videos has not written run.json yet.

@@ -85,7 +85,7 @@ def run_weights(args: argparse.Namespace) -> int:
     if args.weights_command == "convert":
         return _convert(args)
     if args.weights_command == "check":
-        from raypipe.weights.blip2 import check
+        from raypipe.weights.convert_blip2 import check
 
         for line in check(args.folder):
             _say(line)
@@ -97,14 +97,14 @@ def _convert(args: argparse.Namespace) -> int:
     if args.yolo:
         if args.vit or args.config or args.vocab:
             raise UserError("--vit, --config and --vocab belong to --qformer; a YOLO checkpoint needs none")
-        from raypipe.weights.yolo import convert_yolo
+        from raypipe.weights.convert_yolo import convert_yolo
 
         for line in convert_yolo(args.yolo, args.out, sha256=args.sha256, trust_pickle=args.trust_pickle):
             _say(line)
         return 0
     if args.sha256 or args.trust_pickle:
         raise UserError("--sha256 and --trust-pickle belong to --yolo; the other files are read without running code")
-    from raypipe.weights.blip2 import convert_huggingface, convert_lavis
+    from raypipe.weights.convert_blip2 import convert_huggingface, convert_lavis
 
     if args.huggingface:
         if args.vit or args.config:

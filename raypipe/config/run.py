@@ -240,7 +240,7 @@ def as_claimed(config: RunConfig) -> RunConfig:
     A run of an earlier version so goes on with the config that it was begun with. Raises UserError where the folder's
     run.json is damaged.
     """
-    from raypipe.run_folder.storage import RunFolder
+    from raypipe.run_folder.folder import RunFolder
 
     if "unit" in config.motion.model_fields_set:
         return config

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from raypipe.config.base import Config
-from raypipe.ops.sizing import Resources, parse_cluster
+from raypipe.ops.run_time import Resources, parse_cluster
 
 
 class RayConfig(Config):

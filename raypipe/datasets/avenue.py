@@ -7,8 +7,8 @@ A frame is abnormal where its mask has any pixel set. Three versions of the labe
 and 3,867 abnormal frames; these are counted from the masks, and figures on other labels do not compare.
 """
 
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Listing, some
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.mat_cells import any_pixel
 from raypipe.datasets.tree import by_number, open_tree
 from raypipe.errors import UserError

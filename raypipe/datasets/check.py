@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from raypipe.datasets.frame_folders import FrameFaults, digest_frames, find_faults
+from raypipe.datasets.frame_faults import FrameFaults, digest_frames, find_faults
 from raypipe.datasets.listing import Listing, Video
 from raypipe.datasets.ped2 import MASKS_END
 from raypipe.datasets.readers import READERS

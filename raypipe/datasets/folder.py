@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from raypipe.datasets.listing import Listing, Video, joined_note, some
-from raypipe.datasets.spelling import same_name
 from raypipe.datasets.tree import NO_VIDEO, SPLITS, Tree, open_tree
+from raypipe.datasets.video_names import same_name
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval, join, overlaps
 from raypipe.run_folder.store import store_errors

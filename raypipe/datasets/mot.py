@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.datasets.spelling import by_same_name, same_name
+from raypipe.datasets.video_names import by_same_name, same_name
 from raypipe.errors import AnnotationError
 from raypipe.video.location import locate
 

@@ -7,8 +7,8 @@ The part of a name before "_" is the scene.
 """
 
 from raypipe.datasets.annotations import read_npz
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Listing, some
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.tree import open_tree, without_suffix
 from raypipe.errors import UserError
 from raypipe.ops.intervals import runs

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.datasets.annotations import read_lines
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Listing, some
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.tree import Found, Tree, by_number, open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval, runs

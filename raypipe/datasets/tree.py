@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 from fsspec.implementations.local import LocalFileSystem
 
-from raypipe.datasets.endings import OTHER_SUFFIXES, PREVIEW_SUFFIXES, VIDEO_SUFFIXES, Looking, ending
 from raypipe.datasets.listing import Video, some
-from raypipe.datasets.spelling import id_of, same_name
 from raypipe.datasets.stamps import stamp_of_file, stamp_of_folder, stamp_of_info
+from raypipe.datasets.video_files import OTHER_SUFFIXES, PREVIEW_SUFFIXES, VIDEO_SUFFIXES, Looking, ending
+from raypipe.datasets.video_names import id_of, same_name
 from raypipe.errors import UserError
 from raypipe.text import one_line
 from raypipe.video.folder import is_picture

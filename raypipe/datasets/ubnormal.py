@@ -9,8 +9,8 @@ split `train_abnormal`, the validation set in `validation`.
 """
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import Listing
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.tree import open_tree
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval, join

@@ -9,8 +9,8 @@ that frame out. Abnormal training videos are known by their class alone, and are
 """
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import NORMAL_CLASS, Listing, some
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.tree import open_tree, without_suffix
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval

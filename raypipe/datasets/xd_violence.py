@@ -12,10 +12,10 @@ video of several kinds counts as the first, which is the most prominent. Violent
 import re
 
 from raypipe.datasets.annotations import read_lines, whole_numbers
-from raypipe.datasets.draft import Draft
 from raypipe.datasets.listing import NORMAL_CLASS, Listing, some
-from raypipe.datasets.spelling import same_name
+from raypipe.datasets.listing_draft import Draft
 from raypipe.datasets.tree import open_tree, without_suffix
+from raypipe.datasets.video_names import same_name
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval
 

@@ -16,7 +16,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from raypipe.distributed.tasks import cause_of
 from raypipe.errors import DataError, UserError
 from raypipe.monitoring.progress import progress
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.tracking.experiment import MetricLogger
 
 LOOK_EVERY_SECONDS = 1.0

@@ -18,7 +18,7 @@ from raypipe.config.run import DatasetConfig
 from raypipe.config.workflow import EvaluateConfig
 from raypipe.datasets.listing import Listing, Video, some
 from raypipe.datasets.readers import read_dataset
-from raypipe.datasets.spelling import by_same_name
+from raypipe.datasets.video_names import by_same_name
 from raypipe.errors import AnnotationError, UserError
 from raypipe.evaluation.evaluate import Evaluation, VideoScores, align_labels, evaluate_videos
 from raypipe.evaluation.lengths import (

@@ -1,7 +1,7 @@
 """How long an extraction will take and with which actors: costs of its stages, measured or read, and the sums of them.
 
-The sums are in `ops/sizing.py`, the pools are those that a run makes (`pools.py`). What was measured is kept in the run
-folder as plan.json, by which a run sizes its pools until it has timings of its own.
+The sums are in `ops/run_time.py`, the pools are those that a run makes (`pools.py`). What was measured is kept in the
+run folder as plan.json, by which a run sizes its pools until it has timings of its own.
 """
 
 import json
@@ -26,10 +26,10 @@ from raypipe.extraction.pools import TASKS_IN_FLIGHT, Pool, plan_pools
 from raypipe.extraction.probing import build_catalogue
 from raypipe.extraction.ray_dataset import PLAN_NAME
 from raypipe.extraction.stage_runner import StageRunner
+from raypipe.ops.run_time import Estimate, PoolLoad, Resources, Work, estimate, parse_cluster
 from raypipe.ops.segments import decoded_size
-from raypipe.ops.sizing import Estimate, PoolLoad, Resources, Work, estimate, parse_cluster
 from raypipe.pipeline import gpu_tenths_of
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.text import duration
 from raypipe.weights.identity import models_of, require_weights
 

@@ -14,14 +14,14 @@ from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Listing, Video
 from raypipe.datasets.mot import boxes_by_video, boxes_path
 from raypipe.datasets.readers import read_dataset
-from raypipe.datasets.spelling import same_name
 from raypipe.datasets.stamps import stamp_of_info
+from raypipe.datasets.video_names import same_name
 from raypipe.errors import UserError
 from raypipe.extraction.changes import Changes
 from raypipe.extraction.identity import boxes_digest, content_digest
 from raypipe.ops.intervals import Interval
-from raypipe.run_folder.record import open_run, versions
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
+from raypipe.run_folder.record import claim_run_folder, versions
 from raypipe.run_folder.store import Store
 from raypipe.video.index import VideoIndex
 
@@ -209,7 +209,7 @@ def read_changes(folder: RunFolder) -> tuple[float, Changes] | None:
 
 def claim(config: RunConfig, folder: RunFolder, catalogue_hash: str, models: Mapping[str, str] | None = None) -> None:
     """Claim the run folder for a config, or go on in it. Raises UserError as `run_folder.record.open_run` does."""
-    open_run(
+    claim_run_folder(
         folder,
         config=config.model_dump(mode="json"),
         feature_keys=config.flat_features(),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from raypipe.config.run import RunConfig
 from raypipe.errors import UserError
 from raypipe.extraction.catalog import read_catalogue
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import LINKING, iterate_features
 from raypipe.schema import FEATURE, SPATIAL, feature_schema
 

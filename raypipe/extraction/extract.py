@@ -14,17 +14,17 @@ from raypipe.extraction.catalog import (
     write_catalogue,
     write_changes,
 )
+from raypipe.extraction.other_drivers import LogMetrics, meet_others, showing, take_stock
 from raypipe.extraction.planning import plan_all
 from raypipe.extraction.probing import build_catalogue
 from raypipe.extraction.ray_dataset import dataset_of
 from raypipe.extraction.settling import clear_old_names, make_way
-from raypipe.extraction.sharing import LogMetrics, meet_others, showing, take_stock
 from raypipe.monitoring.meter import Meter
 from raypipe.monitoring.progress import progress
 from raypipe.monitoring.watching import watching
 from raypipe.ops.shards import WHOLE, Shard
+from raypipe.run_folder.folder import DeadLetter, RunFolder, new_session
 from raypipe.run_folder.record import require_same_run
-from raypipe.run_folder.storage import DeadLetter, RunFolder, new_session
 from raypipe.weights.identity import models_of, require_weights
 
 # A run that cannot write its last segment has wasted the others, so a full disk is told at the start.

@@ -12,7 +12,7 @@ from raypipe.datasets.folder import Video
 from raypipe.extraction.catalog import Entry
 from raypipe.ops.segments import decoded_size, plan_segments
 from raypipe.ops.shards import Shard
-from raypipe.run_folder.storage import DeadLetter
+from raypipe.run_folder.folder import DeadLetter
 from raypipe.video.index import VideoIndex, seek_points
 
 
@@ -21,7 +21,7 @@ class PlannedSegment:
     """A segment as planned, in little memory: a catalogue has hundreds of thousands.
 
     `first_pts` and `pts_steps`, bytes of little-endian integers of `pts_type`, are the timestamps of its frames as
-    `ops.ticks.unpack` takes them. Other fields are those of `schema.PLANNED`.
+    `ops.timestamps.unpack` takes them. Other fields are those of `schema.PLANNED`.
     """
 
     video: Video

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raypipe.errors import UserError
-from raypipe.ops.sizing import split_cores
+from raypipe.ops.run_time import split_cores
 
 # Where there is no GPU the share of a CPU is all that an actor holds; this much is left for Ray's own tasks.
 CPU_FRACTION = 0.95

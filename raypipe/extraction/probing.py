@@ -21,7 +21,7 @@ from raypipe.extraction.catalog import (
 from raypipe.extraction.identity import boxes_digest, content_digest
 from raypipe.extraction.settling import find_changes
 from raypipe.monitoring.progress import progress
-from raypipe.run_folder.storage import DeadLetter, RunFolder, letter_of_deaths, new_session
+from raypipe.run_folder.folder import DeadLetter, RunFolder, letter_of_deaths, new_session
 from raypipe.video.folder import probe_folder
 from raypipe.video.probe import probe_video
 from raypipe.video.watchdog import ending_hangs

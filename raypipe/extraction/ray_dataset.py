@@ -11,7 +11,7 @@ from raypipe.extraction.pools import Pool, plan_pools, tasks_in_flight
 from raypipe.extraction.stage_runner import StageRunner
 from raypipe.monitoring.timings import read_timings
 from raypipe.pipeline import Stage, gpu_tenths_of
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 # What `raypipe plan` measured.
 PLAN_NAME = "plan.json"

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from raypipe.extraction.catalog import Catalogue, Entry, read_entries
 from raypipe.extraction.changes import Changes
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import commit_features, read_segment
 
 # Threads that remove and rewrite files, which on a store are waited for.

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from raypipe.errors import DataError, UserError
 from raypipe.monitoring.ray_metrics import StageMetrics
 from raypipe.pipeline import Stage
-from raypipe.run_folder.storage import DeadLetter, RunFolder, letter_of_deaths
+from raypipe.run_folder.folder import DeadLetter, RunFolder, letter_of_deaths
 from raypipe.video.watchdog import ending_hangs
 
 

@@ -16,7 +16,7 @@ from raypipe.extraction.changes import Changes
 from raypipe.extraction.planning import plan_all
 from raypipe.monitoring.drivers import Driver, read_drivers
 from raypipe.monitoring.meter import stage_line
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from raypipe.text import duration
 
 SHOWN_REASONS = 5

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from raypipe.errors import UserError
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.text import one_line
 
 Precision = Literal["fp32", "bf16", "fp16"]

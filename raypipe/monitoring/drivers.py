@@ -19,7 +19,7 @@ from typing import Any
 from raypipe.errors import UserError
 from raypipe.monitoring.meter import Meter
 from raypipe.ops.shards import Shard, parse_shard
-from raypipe.run_folder.storage import STALE_SECONDS, RunFolder
+from raypipe.run_folder.folder import STALE_SECONDS, RunFolder
 from raypipe.run_folder.store import store_errors
 from raypipe.text import named_line
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from raypipe.monitoring.drivers import read_drivers
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 TIMINGS_NAME = "timings.json"
 # What is timed as a whole; other timings are of the stages of an extraction.

@@ -12,7 +12,7 @@ from raypipe.monitoring.ray_metrics import NOT_SHOWN, logger
 def watching(meter: Meter, dataset: Any) -> Iterator[None]:
     """Have the meter watch the execution of a dataset that begins in the `with` block, where this Ray lets it."""
     try:
-        from raypipe.monitoring.execution_watch import WatchExecution
+        from raypipe.monitoring.ray_data_watch import WatchExecution
 
         dataset.context.custom_execution_callback_classes.append(WatchExecution)
     except (ImportError, AttributeError) as error:

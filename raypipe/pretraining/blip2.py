@@ -15,7 +15,7 @@ from raypipe.pretraining.blip2_start import TEMPERATURE, plan_sizes, start_from
 from raypipe.pretraining.caption_pairs import read_pairs
 from raypipe.pretraining.coco_captions import CaptionSet
 from raypipe.pretraining.recipe import card_of, commit_result, train_once, trained_on_workers, training_hash
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.weights.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _train_and_commit(plan: Blip2Plan, folder: RunFolder, logger: "MetricLogger 
             from safetensors.torch import load_file
 
             from raypipe.models.blip2.weights import Translation
-            from raypipe.weights.blip2 import write_folder
+            from raypipe.weights.convert_blip2 import write_folder
 
             trained = load_file(directory / TRAINED_FILE)
             trained.pop(TEMPERATURE, None)

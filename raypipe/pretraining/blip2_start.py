@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raypipe.errors import UserError
 from raypipe.models.blip2.config import Blip2Sizes, read_config
-from raypipe.models.blip2.init import STRUCTURES, adapt_weights, initial_weights
+from raypipe.models.blip2.initial_weights import STRUCTURES, adapt_weights, initial_weights
 from raypipe.models.blip2.tokenizer import SPECIAL_IDS, SentenceTokenizer, build_vocab, read_vocab
 from raypipe.pretraining.blip2_config import Blip2ModelConfig
 

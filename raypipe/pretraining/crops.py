@@ -18,7 +18,7 @@ from raypipe.extraction.catalog import Entry, require_features
 from raypipe.models.blip2.preprocess import EXPANSION, crop_rectangles
 from raypipe.monitoring.progress import progress
 from raypipe.report.pictures import read_frames
-from raypipe.run_folder.storage import RunFolder, escape, fitting
+from raypipe.run_folder.folder import RunFolder, escape, fitting
 from raypipe.run_folder.tables import iterate_features
 
 ANNOTATIONS_NAME = "captions.json"

@@ -19,7 +19,7 @@ from raypipe.config.base import Config
 from raypipe.config.file import absolute, local_folder
 from raypipe.errors import UserError
 from raypipe.pretraining.recipe import TrainingConfig, card_of, commit_result, load_config, train_once, training_hash
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from raypipe.tracking.experiment import MetricLogger
@@ -142,7 +142,7 @@ def train_detector(
 def _train_and_commit(
     plan: DetectorPlan, folder: RunFolder, say: Callable[[str], None], logger: "MetricLogger | None"
 ) -> dict[str, Any]:
-    from raypipe.weights.yolo import convert_yolo
+    from raypipe.weights.convert_yolo import convert_yolo
 
     config, started = plan.config, time.monotonic()
     place = Path(config.output) / "training" / plan.training_hash

@@ -21,15 +21,15 @@ from raypipe.distributed.cluster import connect
 from raypipe.errors import UserError
 from raypipe.extraction.pools import plan_pools
 from raypipe.language.vlm_answers import parse_yes_no
-from raypipe.models.state_machine.questions import Questioner
+from raypipe.models.state_machine.questioner import Questioner
 from raypipe.models.vlm import Image, Precision, VisionLanguageModel, require_vlm
 from raypipe.monitoring.progress import progress
 from raypipe.pretraining.coco_captions import CaptionSet, read_captions
 from raypipe.pretraining.images import store_failure, try_picture
 from raypipe.pretraining.recipe import load_config
 from raypipe.pretraining.vqa_labels import LABEL, LABELS_FOLDER, serialise_labels
+from raypipe.run_folder.folder import DeadLetter, RunFolder, new_session
 from raypipe.run_folder.record import differences
-from raypipe.run_folder.storage import DeadLetter, RunFolder, new_session
 from raypipe.weights.identity import fingerprint, require_files
 
 REQUEST = "{question} Answer yes or no."
@@ -71,7 +71,7 @@ class AnswerQuestions:
     ) -> None:
         import torch
 
-        from raypipe.models.state_machine.questions import Questioner
+        from raypipe.models.state_machine.questioner import Questioner
 
         device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         self.model = VisionLanguageModel.load(Path(config.folder), device, config.precision, config.batch_size)

@@ -22,8 +22,8 @@ from raypipe.config.runtime import RayConfig, TrackingConfig
 from raypipe.credentials import hide_credentials, without_credentials
 from raypipe.errors import UserError
 from raypipe.pretraining.caption_pairs import PairsConfig
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import versions
-from raypipe.run_folder.storage import RunFolder
 
 if TYPE_CHECKING:
     from raypipe.tracking.experiment import MetricLogger

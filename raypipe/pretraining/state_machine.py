@@ -16,7 +16,7 @@ from raypipe.pretraining.coco_captions import CaptionSet
 from raypipe.pretraining.recipe import card_of, commit_result, train_once, trained_on_workers, training_hash
 from raypipe.pretraining.state_machine_config import SmmConfig
 from raypipe.pretraining.vqa_labels import VqaLabels, read_labels
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.weights.identity import fingerprint, require_files
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan_smm(config: SmmConfig) -> SmmPlan:
     from raypipe.models.blip2.model import VOCAB_FILE
     from raypipe.models.blip2.tokenizer import SentenceTokenizer, read_vocab
     from raypipe.models.state_machine.machine import StateMachineShape
-    from raypipe.models.state_machine.questions import Questioner
+    from raypipe.models.state_machine.questioner import Questioner
 
     blip2 = Path(config.model.blip2)
     require_files("model.blip2", blip2, "raypipe weights convert", ("config.json", "model.safetensors", VOCAB_FILE))

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from raypipe.distributed.worker_group import gathered, least_over_workers, mean_over_workers, refuse, said_by_first
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
-from raypipe.models.state_machine.questions import Questioner
+from raypipe.models.state_machine.questioner import Questioner
 from raypipe.models.state_machine.targets import GridObjective, Labels
 from raypipe.pretraining.caption_pairs import MIN_IMAGES, read_pairs
 from raypipe.pretraining.epochs import OPTIMIZER_FILE, TRAINED_FILE, Worker, begin, is_over, run_epochs

@@ -12,7 +12,7 @@ from raypipe.anomaly_model.score import score_parts
 from raypipe.anomaly_model.trained_model import TrainedModel, model_files, read_model
 from raypipe.anomaly_model.training_data import object_features
 from raypipe.ops.findings import find_peaks, motion_words, nearest_true
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import iterate_features
 from raypipe.text import clock, number
 

@@ -1,4 +1,4 @@
-"""What a report says of a run: everything is gathered here, from the run folder, and written by `report_page`.
+"""What a report says of a run: everything is gathered here, from the run folder, and written by `report.page`.
 
 Any state of a run can be reported; what is missing is said in the report's notes. Videos are read one after
 the other: of each a fixed number of points is kept, some 15 KB, and of a fixed number of them pictures.
@@ -21,8 +21,8 @@ from raypipe.monitoring.timings import stage_timings
 from raypipe.report.findings import Finding, Scorer, load_scorer, read_objects, strongest_peaks
 from raypipe.report.pictures import Picture
 from raypipe.report.videos import VideoView, add_objects, is_result_of, view_of, were_scored
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from raypipe.run_folder.record import read_run
-from raypipe.run_folder.storage import DeadLetter, RunFolder
 from raypipe.run_folder.tables import read_scores
 from raypipe.text import counted
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.anomaly_model.score import made_by
-from raypipe.datasets.spelling import same_name
+from raypipe.datasets.video_names import same_name
 from raypipe.errors import DataError, UserError
 from raypipe.evaluation.evaluate import align_labels
 from raypipe.extraction.catalog import Entry, list_videos, read_catalogue
@@ -27,8 +27,8 @@ from raypipe.ops.scores import nearest_sample
 from raypipe.report.findings import Objects, Scorer, load_scorer, read_objects
 from raypipe.report.overlay import Canvas, DrawnObject, Timeline, strength
 from raypipe.report.pictures import read_frames
+from raypipe.run_folder.folder import RunFolder, escape
 from raypipe.run_folder.record import read_run
-from raypipe.run_folder.storage import RunFolder, escape
 from raypipe.run_folder.tables import read_scores
 from raypipe.text import counted
 from raypipe.video.index import VideoIndex

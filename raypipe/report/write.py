@@ -15,7 +15,7 @@ def write_report(config: "RunConfig", out: Path | None = None) -> "tuple[Report,
     """Write the report of a run; return what it says, where it is and its size in words."""
     from raypipe.report.gather import gather
     from raypipe.report.page import render_page
-    from raypipe.run_folder.storage import RunFolder
+    from raypipe.run_folder.folder import RunFolder
     from raypipe.run_folder.store import write_file
 
     report = gather(config)

@@ -2,7 +2,7 @@
 
 import json
 
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_records_at
 
 # The digests that were read, with the stamps of their files: a store answers a listing far sooner than it gives the

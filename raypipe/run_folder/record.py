@@ -9,7 +9,7 @@ from typing import Any
 from raypipe import __version__
 from raypipe.credentials import hide_credentials
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -58,7 +58,7 @@ def read_run(folder: RunFolder, feature_keys: Mapping[str, Any], config_hash: st
     return document
 
 
-def open_run(
+def claim_run_folder(
     folder: RunFolder,
     *,
     config: Mapping[str, Any],

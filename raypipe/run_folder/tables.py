@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from raypipe.errors import UserError
 from raypipe.ops.tracks import link
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.schema import FEATURE, SCORE, SPATIAL, conform, feature_schema
 
 METADATA_KEY = b"raypipe"

@@ -8,7 +8,7 @@ import torch
 
 from raypipe.models.attention import cross_modality_attention, image_mean
 from raypipe.models.device import resolve_device
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.schema import ENCODED, SPATIAL, SPOKEN, check_row
 
 # Objects at once: 100 MB of tokens in float32.

@@ -16,10 +16,10 @@ from torch import Tensor
 from raypipe.config.stages import EncodeConfig, SentenceConfig
 from raypipe.errors import UserError
 from raypipe.models.blip2.model import NO_WORDS, Blip2, shared_blip2
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.models.state_machine.decision import Decision, FoldedQuestion
 from raypipe.models.state_machine.machine import StateMachine
-from raypipe.ops.sentences import remember
+from raypipe.ops.sentence_memory import remember
 from raypipe.schema import CAPTIONED, SPOKEN, check_row
 
 # Sentences and questions that go through the text branch at once.
@@ -56,7 +56,7 @@ class TellSentences:
         if config.memory != "off":
             if smm is None:
                 raise UserError("weights.smm is needed where sentence.memory is not off")
-            from raypipe.models.state_machine.questions import Questioner
+            from raypipe.models.state_machine.questioner import Questioner
 
             self.questioner = Questioner(config.questions)
             machine = load_state_machine(smm, self.blip2, blip2)

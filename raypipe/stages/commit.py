@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import SegmentRecord, commit_features, read_records
 from raypipe.schema import DETECTED, FEATURE, NUM_MOTION_BINS, SPATIAL, check_row
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from raypipe.config.stages import DecodeConfig
 from raypipe.ops.segments import decoded_size
-from raypipe.ops.ticks import unpack
+from raypipe.ops.timestamps import unpack
 from raypipe.schema import DECODED, PACKED, PLANNED, check_row
 from raypipe.video.decode import decode_frames
 

@@ -18,7 +18,7 @@ from raypipe.models.attention import backbone_mean
 from raypipe.models.blip2.config import Blip2Sizes, CaptionRules
 from raypipe.models.blip2.model import NO_CAPTIONS, NO_WORDS, shared_blip2
 from raypipe.models.blip2.preprocess import EXPANSION, crop_rectangles, crop_resize_normalise
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.schema import CAPTIONED, DECODED, DETECTED, ENCODED, ArrayField, check_row
 
 ENCODE_INPUT: dict[str, type | ArrayField] = {

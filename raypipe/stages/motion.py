@@ -9,7 +9,7 @@ from raypipe.config.stages import MotionConfig, radius_frames
 from raypipe.ops.motion import find_repeats, pool_histograms, spread_over_repeats
 from raypipe.ops.rates import after_pauses
 from raypipe.schema import DECODED, DETECTED, MOVED, POOLED, check_row
-from raypipe.video.hevc import encode_motion, to_luma
+from raypipe.video.hevc_encoder import encode_motion, to_luma
 
 
 class ExtractMotion:

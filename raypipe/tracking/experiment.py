@@ -1,6 +1,6 @@
 """The record of a run in MLflow: parameters, figures, files, and how it ended.
 
-With `tracking_server` the only module that knows MLflow. They import it when a run starts and not before, because that
+With `tracking.server` the only module that knows MLflow. They import it when a run starts and not before, because that
 takes seconds, and use the client, never the fluent functions, whose hidden active run does not survive threads and Ray
 workers. Once a run has started, MLflow's own patience with a slow server applies (about four minutes). A server that
 is gone for longer costs the rest of the record, which is told, and not the run.

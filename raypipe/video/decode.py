@@ -23,7 +23,7 @@ from raypipe.video.folder import decode_folder, is_frame_folder
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 from raypipe.video.orientation import write_rgb
 from raypipe.video.packets import can_begin_anew, holds_picture, length_size
-from raypipe.video.sequence import Reading, numbered_packets, strict_options
+from raypipe.video.whole_decode import Reading, numbered_packets, strict_options
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]

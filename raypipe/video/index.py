@@ -9,7 +9,7 @@ from typing import Any, Never, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.ops.ticks import Ticks, unpack
+from raypipe.ops.timestamps import Ticks, unpack
 
 I64 = NDArray[np.int64]
 

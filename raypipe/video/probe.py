@@ -19,7 +19,7 @@ from raypipe.video.container import describe, describe_choice, open_video, read_
 from raypipe.video.index import COUNTED_PTS, FILE_START, VideoIndex, seek_point
 from raypipe.video.orientation import quarter_turns
 from raypipe.video.packets import Doubt, checker
-from raypipe.video.sequence import Sequence, decode_sequence
+from raypipe.video.whole_decode import Sequence, decode_sequence
 
 __all__ = ["COUNTED_PTS", "FILE_START", "VideoIndex", "probe_video", "seek_point"]
 

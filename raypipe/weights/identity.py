@@ -56,7 +56,7 @@ def models_of(config: "RunConfig") -> dict[str, str]:
     read_config(blip2 / "config.json")
     found = detector | {"weights.blip2": fingerprint(blip2)}
     if config.needs_sentences and config.sentence.memory != "off":
-        from raypipe.models.state_machine.questions import Questioner
+        from raypipe.models.state_machine.questioner import Questioner
 
         smm = Path(str(config.weights.smm))
         require_files("weights.smm", smm, "raypipe pretrain smm")

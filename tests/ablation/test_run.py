@@ -10,7 +10,7 @@ import tests.helpers.faults
 from raypipe.ablation import run as module
 from raypipe.ablation.run import ablate
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from tests.helpers.small_data import make_config, write_data
 from tests.helpers.spatial_weights import write_weights
 

@@ -15,7 +15,7 @@ from raypipe.anomaly_model.training_data import (
 )
 from raypipe.datasets.listing import Video
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import SegmentRecord, commit_features
 from raypipe.schema import FEATURE
 

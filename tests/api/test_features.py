@@ -12,7 +12,7 @@ from raypipe.config.runtime import RayConfig
 from raypipe.datasets.listing import Video
 from raypipe.extraction.catalog import Entry, write_catalogue
 from raypipe.extraction.committed_features import CommittedFeatures, committed_features
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import SegmentRecord, commit_features, read_features
 from raypipe.schema import FEATURE
 from tests.helpers.finished_run import STRIDE

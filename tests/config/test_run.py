@@ -10,13 +10,13 @@ from raypipe.ablation.plan import Ablation
 from raypipe.config.file import absolute, digest, validate
 from raypipe.config.run import RunConfig, as_claimed, load_config, parse_config
 from raypipe.errors import UserError
-from raypipe.ops.sizing import Resources
+from raypipe.ops.run_time import Resources
 from raypipe.pretraining.blip2_config import load_blip2_config
 from raypipe.pretraining.detector import load_detector_config
 from raypipe.pretraining.labelling import load_label_config
 from raypipe.pretraining.state_machine_config import load_smm_config
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.record import require_same_config
-from raypipe.run_folder.storage import RunFolder
 
 JOBS = Path(__file__).parents[2] / "jobs"
 BASE = {"dataset": {"root": "/data"}, "output": "/out", "detector": {"boxes_root": "/boxes"}}

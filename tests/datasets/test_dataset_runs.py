@@ -10,7 +10,7 @@ from raypipe.config.run import parse_config
 from raypipe.errors import UserError
 from raypipe.extraction.catalog import require_features
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.miniatures import WRITERS
 
 CONFIG = """

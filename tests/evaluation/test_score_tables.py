@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from raypipe.errors import UserError
 from raypipe.evaluation.score_files import read_score_table
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import commit_scores
 from raypipe.schema import SCORE
 

@@ -1,7 +1,7 @@
 import threading
 
-from raypipe.extraction import sharing
-from raypipe.extraction.sharing import BackgroundMetrics
+from raypipe.extraction import other_drivers as sharing
+from raypipe.extraction.other_drivers import BackgroundMetrics
 
 
 def test_a_slow_server_holds_nothing_up(monkeypatch):

@@ -13,8 +13,8 @@ from raypipe.extraction import planning
 from raypipe.extraction.capacity_plan import Costs, make_plan, plan_document, plan_lines, read_costs, sample_rows
 from raypipe.extraction.probing import build_catalogue
 from raypipe.extraction.ray_dataset import known_seconds
-from raypipe.ops.sizing import Resources, Work
-from raypipe.run_folder.storage import RunFolder
+from raypipe.ops.run_time import Resources, Work
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.small_data import make_config, write_data
 
 STEPS = ("decode", "motion", "detect", "pool", "commit")

@@ -18,7 +18,7 @@ from raypipe.extraction.catalog import (
     write_catalogue,
 )
 from raypipe.extraction.probing import examine, probe
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.schema import PACKED, PLANNED, check_row
 from raypipe.stages.decode import unpack_row
 from raypipe.video.index import FILE_START

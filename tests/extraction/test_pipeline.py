@@ -12,7 +12,7 @@ from raypipe.extraction.extract import extract
 from raypipe.extraction.status import status_of
 from raypipe.monitoring.drivers import read_drivers
 from raypipe.ops.shards import Shard
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_features, read_segment
 from tests.helpers.small_data import contents, make_config, write_bad_data, write_data
 

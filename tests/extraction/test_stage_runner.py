@@ -3,7 +3,7 @@ import pytest
 from raypipe.errors import DataError, UserError
 from raypipe.extraction.stage_runner import StageRunner
 from raypipe.pipeline import Stage
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.stages.commit import CommitFeatures
 from tests.stages.test_commit import segment
 

@@ -8,7 +8,7 @@ from raypipe.errors import UserError
 from raypipe.extraction.status import status_document, status_lines, status_of
 from raypipe.monitoring.drivers import Driver
 from raypipe.monitoring.meter import Meter
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from tests.helpers.catalogues import write_run
 
 NOW = 1_000_000.0

@@ -10,8 +10,8 @@ import numpy as np
 from raypipe.config.run import RunConfig
 from raypipe.datasets.folder import Video
 from raypipe.extraction.catalog import Entry, write_catalogue
-from raypipe.run_folder.record import open_run
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
+from raypipe.run_folder.record import claim_run_folder
 from raypipe.video.index import VideoIndex
 from tests.helpers.small_data import make_config
 
@@ -42,7 +42,7 @@ def write_run(root: str, lengths: Mapping[str, int | None]) -> tuple[RunFolder, 
     """Write the folder of a run that has looked at its videos, and done none of them."""
     folder, config = RunFolder(root), catalogue_config(root)
     entries = make_entries(lengths)
-    open_run(
+    claim_run_folder(
         folder,
         config=config.model_dump(mode="json"),
         feature_keys=config.flat_features(),

@@ -1,4 +1,4 @@
-"""Captions and the questions that an English speaker would ask of them, by the forms of `ops.questions.to_question`."""
+"""Captions and the questions that an English speaker would ask of them, in the forms of `to_question`."""
 
 CASES = {
     "auxiliary": """

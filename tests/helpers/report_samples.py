@@ -8,7 +8,7 @@ from raypipe.report.findings import Finding, Peak
 from raypipe.report.gather import MetricRow, Report
 from raypipe.report.pictures import Picture
 from raypipe.report.videos import PeakView, TrackView, VideoView
-from raypipe.run_folder.storage import DeadLetter
+from raypipe.run_folder.folder import DeadLetter
 
 HOSTILE = "<script>alert(1)</script></script><!--<img src=x onerror=alert(2)>' \" & \u2028\u2029 end"
 

@@ -11,7 +11,7 @@ from jobs.benchmarks.bench_blip2 import TINY
 from raypipe.models.blip2.decoding import CaptionRules
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
-from raypipe.weights.blip2 import convert_lavis
+from raypipe.weights.convert_blip2 import convert_lavis
 from tests.helpers.blip2_checkpoints import VOCAB, lavis_state
 
 # Most random weights say one caption of everything; these say some twenty of the people on a street.

@@ -11,7 +11,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from raypipe import __version__
-from raypipe.ops.sizing import Resources, parse_cluster
+from raypipe.ops.run_time import Resources, parse_cluster
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "jobs" / "cluster"

@@ -11,7 +11,7 @@ from raypipe.monitoring import drivers as drivers_module
 from raypipe.monitoring.drivers import SILENT_SECONDS, Driver, Heartbeat, living_sessions, read_drivers
 from raypipe.monitoring.meter import Meter
 from raypipe.ops.shards import Shard
-from raypipe.run_folder.storage import STALE_SECONDS, RunFolder
+from raypipe.run_folder.folder import STALE_SECONDS, RunFolder
 
 PROGRESS = Meter().snapshot()
 

@@ -2,7 +2,7 @@ from raypipe.monitoring import timings as timings_module
 from raypipe.monitoring.drivers import Driver
 from raypipe.monitoring.meter import Meter
 from raypipe.monitoring.timings import TIMINGS_NAME, read_timings, stage_timings, write_timings
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 
 def tell(folder, session, seconds, frames, **stages):

@@ -9,7 +9,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from raypipe.config.file import validate
 from raypipe.errors import UserError
-from raypipe.models.blip2.init import STRUCTURES
+from raypipe.models.blip2.initial_weights import STRUCTURES
 from raypipe.models.blip2.losses import Blip2Objective
 from raypipe.models.blip2.model import Blip2
 from raypipe.pretraining import blip2_worker as blip2_worker
@@ -18,7 +18,7 @@ from raypipe.pretraining.blip2_config import Blip2TrainConfig, Blip2TrainingConf
 from raypipe.pretraining.blip2_start import start_from
 from raypipe.pretraining.blip2_worker import learning_rate, make_optimizers, set_rate
 from raypipe.pretraining.images import NotGiven
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.captioned_shapes import write_shapes
 from tests.helpers.training_configs import TINY_BLIP2, blip2_document
 
@@ -98,7 +98,7 @@ def test_everything_that_decides_the_result_names_the_training(data, tmp_path):
 def lender(data, tmp_path_factory):
     """A folder as a training writes it, of random weights: 2 layers, cross-attention in each."""
     from raypipe.models.blip2.weights import Translation
-    from raypipe.weights.blip2 import write_folder
+    from raypipe.weights.convert_blip2 import write_folder
 
     folder = tmp_path_factory.mktemp("lender") / "blip2"
     plan = plan_blip2(config_of(data, folder))

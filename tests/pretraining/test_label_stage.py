@@ -10,7 +10,7 @@ from raypipe.models.vlm import VisionLanguageModel
 from raypipe.pretraining.images import NotGiven
 from raypipe.pretraining.labelling import MAX_NEW_TOKENS, PICTURES_AT_ONCE, AnswerQuestions, VqaModelConfig, part_path
 from raypipe.pretraining.vqa_labels import read_labels
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 
 
 class Sees:

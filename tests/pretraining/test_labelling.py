@@ -18,7 +18,7 @@ from raypipe.pretraining.coco_captions import read_captions
 from raypipe.pretraining.images import NotGiven
 from raypipe.pretraining.labelling import LabelResult, LabelVqaConfig, label_vqa, load_label_config, plan_parts
 from raypipe.pretraining.vqa_labels import read_labels
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from tests.helpers.captioned_shapes import write_shapes
 from tests.helpers.vlm_folder import write_tiny_qwen2_vl
 

@@ -26,7 +26,7 @@ from raypipe.pretraining.recipe import (
 )
 from raypipe.pretraining.state_machine import plan_smm, train_smm
 from raypipe.pretraining.state_machine_config import SmmConfig
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.captioned_shapes import write_shapes
 from tests.helpers.spatial_weights import write_weights
 from tests.helpers.training_configs import blip2_document, smm_document

@@ -14,7 +14,7 @@ from raypipe.config.file import validate
 from raypipe.errors import UserError
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.state_machine.machine import StateMachine, StateMachineShape
-from raypipe.models.state_machine.questions import Questioner
+from raypipe.models.state_machine.questioner import Questioner
 from raypipe.models.state_machine.targets import GridObjective, describe
 from raypipe.models.vlm import VisionLanguageModel
 from raypipe.pretraining import epochs
@@ -37,7 +37,7 @@ from raypipe.pretraining.state_machine_data import (
 )
 from raypipe.pretraining.state_machine_worker import Exam
 from raypipe.pretraining.vqa_labels import LABEL, serialise_labels
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.captioned_shapes import write_shapes
 from tests.helpers.spatial_weights import write_weights
 from tests.helpers.training_configs import smm_document

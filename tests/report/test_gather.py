@@ -18,7 +18,7 @@ from raypipe.report.findings import load_scorer, read_objects
 from raypipe.report.gather import gather
 from raypipe.report.page import render_page
 from raypipe.report.render import render_video
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from raypipe.run_folder.tables import read_scores
 from raypipe.workflow import run_step
 from tests.helpers.finished_run import LENGTHS, STRIDE, away, data_path, run_path

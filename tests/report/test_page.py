@@ -13,7 +13,7 @@ from raypipe.report.gather import MAX_PICTURED, MAX_VIDEOS
 from raypipe.report.page import embedded_json, render_page
 from raypipe.report.pictures import Picture
 from raypipe.report.video_page import video_data
-from raypipe.run_folder.storage import DeadLetter
+from raypipe.run_folder.folder import DeadLetter
 from tests.helpers.report_samples import HOSTILE, picture, report, three_videos, video
 
 

@@ -13,7 +13,7 @@ import pytest
 from raypipe.errors import UserError
 from raypipe.run_folder import digests as module
 from raypipe.run_folder.digests import DIGESTS_NAME, feature_digests
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import (
     SegmentRecord,
     commit_features,

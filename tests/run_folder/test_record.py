@@ -4,8 +4,8 @@ import uuid
 import pytest
 
 from raypipe.errors import UserError
-from raypipe.run_folder.record import open_run, read_run
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
+from raypipe.run_folder.record import claim_run_folder, read_run
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -14,7 +14,7 @@ def folder(request, tmp_path):
 
 
 def claim(folder, **keys):
-    open_run(
+    claim_run_folder(
         folder,
         config={},
         feature_keys=keys,

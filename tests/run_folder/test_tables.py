@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raypipe.errors import SchemaError, UserError
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import (
     SegmentRecord,
     commit_features,

@@ -23,7 +23,7 @@ from raypipe.extraction.changes import Changes
 from raypipe.extraction.extract import extract
 from raypipe.extraction.probing import build_catalogue
 from raypipe.extraction.settling import clear_old_names, make_way
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from raypipe.run_folder.tables import commit_features, read_segment
 from raypipe.workflow import run_step
 from tests.helpers.clips import moving_squares, write_clip

@@ -11,7 +11,7 @@ import yaml
 from jobs.benchmarks.extra_steps import COMMIT_STEPS, DieInCommit
 from raypipe import pipeline
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.small_data import contents, make_config, write_data
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def test_a_commit_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path, st
     if has_old:
         folder.commit(path, b"old")
     done = run_python(
-        "from jobs.benchmarks.extra_steps import die_in_commit; from raypipe.run_folder.storage import RunFolder\n"
+        "from jobs.benchmarks.extra_steps import die_in_commit; from raypipe.run_folder.folder import RunFolder\n"
         f"die_in_commit(0, {step!r}); RunFolder({str(tmp_path)!r}).commit({path!r}, b'new' * 10000)"
     )
     assert done.returncode == -9, done.stderr

@@ -7,7 +7,7 @@ import pytest
 
 from raypipe.anomaly_model.trained_model import read_model
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import commit_features, read_segment
 from raypipe.workflow import run_step
 from tests.helpers.small_data import contents

@@ -67,7 +67,7 @@ def test_a_store_that_fails_one_request_in_twenty_loses_and_doubles_nothing(clus
 def test_a_store_that_answers_too_late_is_asked_again():
     """Half of the answers come after the client has given up waiting, of reads and of commits."""
     code = (
-        "from raypipe.run_folder.storage import RunFolder\n"
+        "from raypipe.run_folder.folder import RunFolder\n"
         f"folder = RunFolder('s3://{BUCKET}/run')\n"
         "for number in range(6):\n"
         "    folder.commit(folder.feature_path('a', number), b'x' * number)\n"

@@ -15,7 +15,7 @@ from raypipe.anomaly_model.trained_model import read_model
 from raypipe.api.config import config_of_run
 from raypipe.cli.main import main
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.workflow import run_step
 from tests.helpers.small_data import contents
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.small_data import contents, make_config, write_data
 
 

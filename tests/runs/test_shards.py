@@ -13,7 +13,7 @@ from raypipe.extraction.extract import extract
 from raypipe.extraction.status import status_of
 from raypipe.monitoring.drivers import read_drivers
 from raypipe.monitoring.timings import TIMINGS_NAME, read_timings
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.small_data import contents, make_config, write_boxes, write_data
 
 

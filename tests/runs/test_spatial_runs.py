@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from raypipe.cli.main import main
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_features
 from raypipe.schema import FEATURE
 from tests.helpers.blip2_checkpoints import figure

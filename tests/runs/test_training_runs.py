@@ -15,7 +15,7 @@ from raypipe.anomaly_model.trained_model import model_files, read_model
 from raypipe.errors import UserError
 from raypipe.extraction.catalog import require_features
 from raypipe.extraction.extract import extract
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import commit_features, read_scores, read_segment
 from raypipe.workflow import run_step
 from tests.helpers.faults import break_in_epoch_2

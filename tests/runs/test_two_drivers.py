@@ -19,7 +19,7 @@ from raypipe.monitoring.drivers import read_drivers
 from raypipe.monitoring.timings import read_timings
 from raypipe.ops.shards import WHOLE, Shard
 from raypipe.pipeline import Stage, stages_of
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from tests.helpers.small_data import contents, make_config, write_data
 
 # Five segments, longest first: test/a 1, test/a 0, train/a 1, train/a 0, train/b 0.

@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def plain_questions(monkeypatch):
     """Questions are tested by themselves; here a sentence is asked as it is."""
-    monkeypatch.setattr("raypipe.models.state_machine.questions.Questioner", lambda rule: lambda sentence: sentence)
+    monkeypatch.setattr("raypipe.models.state_machine.questioner.Questioner", lambda rule: lambda sentence: sentence)
 
 
 def captioned(captions, tracks, frames, heights, seed=0):

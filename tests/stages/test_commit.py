@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raypipe.errors import SchemaError
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_segment
 from raypipe.schema import FEATURE
 from raypipe.stages.commit import CommitFeatures, feature_table

@@ -8,7 +8,7 @@ from raypipe.config.stages import DetectorConfig, TracksConfig
 from raypipe.datasets.mot import read_mot
 from raypipe.errors import AnnotationError, SchemaError, UserError
 from raypipe.models.detection.yolo import YoloDetector
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_features
 from raypipe.stages.commit import CommitFeatures
 from raypipe.stages.detect import DetectObjects

@@ -13,7 +13,7 @@ from raypipe.models.blip2.config import PRETRAIN, CaptionRules
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.preprocess import crop_rectangles, crop_resize_normalise
 from raypipe.stages.encode import EncodeConfig, EncodeObjects, bytes_per_crop
-from raypipe.weights.blip2 import convert_lavis
+from raypipe.weights.convert_blip2 import convert_lavis
 from tests.helpers.blip2_checkpoints import VOCAB, figure, lavis_state
 
 RULES = CaptionRules(2, 8, 3)

@@ -7,7 +7,7 @@ from raypipe.config.stages import MotionConfig, radius_frames
 from raypipe.errors import SchemaError
 from raypipe.ops.motion import find_repeats, pool_histograms
 from raypipe.stages.motion import ExtractMotion, PoolMotion
-from raypipe.video.hevc import encode_motion, to_luma
+from raypipe.video.hevc_encoder import encode_motion, to_luma
 from tests.helpers.clips import moving_squares, write_clip
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from raypipe.config.run import parse_config
 from raypipe.errors import UserError
-from raypipe.run_folder.record import open_run
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
+from raypipe.run_folder.record import claim_run_folder
 from raypipe.weights.identity import PIECE_BYTES, fingerprint, models_of
 
 
@@ -131,7 +131,9 @@ def test_features_of_other_weights_are_refused(tmp_path):
     folder = RunFolder(str(tmp_path / "run"))
 
     def claim(models):
-        open_run(folder, config={}, feature_keys={}, config_hash="h", versions={}, catalogue_hash="c", models=models)
+        claim_run_folder(
+            folder, config={}, feature_keys={}, config_hash="h", versions={}, catalogue_hash="c", models=models
+        )
 
     claim({"weights.blip2": "1"})
     claim({"weights.blip2": "2"})  # nothing is extracted yet

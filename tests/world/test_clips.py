@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from raypipe.models.state_machine.questions import Questioner
+from raypipe.models.state_machine.questioner import Questioner
 from raypipe.world.actions import NORMAL
 from raypipe.world.captions import captions, sentence
 from raypipe.world.clips import (

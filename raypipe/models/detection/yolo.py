@@ -13,7 +13,7 @@ from raypipe.errors import UserError
 from raypipe.models.detection.quiet_ultralytics import AutoBackend, LetterBox, non_max_suppression, scale_boxes
 from raypipe.models.detection.yolo_classes import indices_of
 from raypipe.models.detection.yolo_weights import load_yolo
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 from raypipe.ops.boxes import Detections
 
 # What Ultralytics' predictor keeps of a frame at most.

@@ -9,8 +9,8 @@ In training, `encode_question` and `encode_image` are computed once per sentence
 that is left for a pair, in a handful of small kernels.
 
 The paper names two outputs of the module: the embedding P(i, j) of the prediction, and the decision between "yes"
-and "no" that Eq. (6) makes of it. They are `forward` (or `answer`) and `probability_yes`; `models.decision` is the
-second one, folded for use in a scan over tracks.
+and "no" that Eq. (6) makes of it. They are `forward` (or `answer`) and `probability_yes`; `decision` is the second
+one, folded for use in a scan over tracks.
 """
 
 import json
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from raypipe.errors import UserError
-from raypipe.ops.legendre import memory_kernel, window_basis
+from raypipe.ops.legendre_memory import memory_kernel, window_basis
 from raypipe.text import one_line
 
 Variant = Literal["gated", "printed"]

@@ -5,7 +5,7 @@ from jobs.development import evaluate_world
 from jobs.development.evaluate_world import build_parser, main, measure_seed, rows_of, table
 from jobs.development.world_figures import FarFractions, Fraction
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 from tests.helpers.demo_models import write_models
 
 

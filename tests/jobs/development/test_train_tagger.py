@@ -8,7 +8,7 @@ from jobs.development import caption_words as words
 from jobs.development.caption_grammar import Captions
 from jobs.development.train_tagger import CARD, NUM_CAPTIONS, SEED, accuracy, held_out, tagger_of, train
 from raypipe.language.verbs import base_form
-from raypipe.models.state_machine.questions import SHIPPED_TAGGER, shipped_tagger
+from raypipe.models.state_machine.questioner import SHIPPED_TAGGER, shipped_tagger
 
 TAGS = [
     "DT",

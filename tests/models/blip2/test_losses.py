@@ -8,11 +8,11 @@ from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
 from jobs.benchmarks.bench_blip2 import TINY
 from raypipe.models.blip2 import losses
-from raypipe.models.blip2.init import initial_weights
+from raypipe.models.blip2.initial_weights import initial_weights
 from raypipe.models.blip2.model import Blip2
 from raypipe.models.blip2.qformer import embed_text, query_pass, text_pass, vision_keys_values
 from raypipe.models.blip2.vision import LN_VISION_EPS, vision_hidden
-from raypipe.weights.blip2 import convert_lavis
+from raypipe.weights.convert_blip2 import convert_lavis
 from tests.helpers.blip2_checkpoints import ORACLES, TINY_VITL, figure, needs_oracles, random_model, random_pixels
 
 TOLERANCE = 2e-5

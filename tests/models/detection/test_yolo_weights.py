@@ -12,7 +12,7 @@ from raypipe.errors import UserError
 from raypipe.models.detection.quiet_ultralytics import DetectionModel
 from raypipe.models.detection.yolo import YoloDetector
 from raypipe.models.detection.yolo_weights import load_pickle, load_yolo
-from raypipe.weights.yolo import convert_yolo
+from raypipe.weights.convert_yolo import convert_yolo
 from tests.helpers.yolo_checkpoints import NAMES, save_pt, tiny_yolo
 
 FRAMES = np.random.default_rng(1).integers(0, 256, (2, 90, 120, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from raypipe.errors import UserError
 from raypipe.models.state_machine.machine import QuestionColumns, StateMachine, StateMachineShape
-from raypipe.ops.legendre import run_memory, window_basis
+from raypipe.ops.legendre_memory import run_memory, window_basis
 from tests.helpers.blip2_checkpoints import figure
 from tests.helpers.structured_pairs import balanced_accuracy, make_world, train
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nltk.tag.perceptron import PerceptronTagger
 
 from jobs.development.caption_grammar import Captions
-from raypipe.models.state_machine.questions import shipped_tagger
+from raypipe.models.state_machine.questioner import shipped_tagger
 from raypipe.models.state_machine.tagger import MatrixTagger
 
 

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import fitting
+from raypipe.run_folder.folder import fitting
 
 
 def same_name(name: str) -> str:

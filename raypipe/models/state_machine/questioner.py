@@ -1,4 +1,4 @@
-"""Questions from sentences (Algorithm 2, Appendix G): NLTK's tokenizer and perceptron tagger before `ops.questions`.
+"""Questions from sentences (Algorithm 2, Appendix G): NLTK's tokenizer and tagger before `language.questions`.
 
 NLTK's own tagger is data that would have to be downloaded. The one that raypipe ships is trained by NLTK's trainer on
 generated captions (its card lies beside it). It is used unless NLTK finds its own.
@@ -28,7 +28,7 @@ _END_INSIDE = re.compile(r"(?<![. ])(?<!\bmr)(?<!\bms)(?<!\bdr)(?<!\bst)(?<!\bmr
 
 
 class Questioner:
-    """Turns sentences into yes/no questions by one of the rules of `ops.questions.to_question`.
+    """Turns sentences into yes/no questions by one of the rules of `language.questions.to_question`.
 
     `tagger_name` says whose tagger is in use, "nltk" or "raypipe": the questions depend on it, so a run records it.
     Questions are remembered, the latest 65,536 of them.

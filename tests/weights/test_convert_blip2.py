@@ -19,7 +19,7 @@ from raypipe.cli.weights import add_weights_parser, run_weights
 from raypipe.errors import UserError
 from raypipe.models.blip2.config import CaptionRules
 from raypipe.models.blip2.model import Blip2
-from raypipe.weights import blip2 as weights
+from raypipe.weights import convert_blip2 as weights
 from raypipe.weights import fetch as weights_fetch
 from raypipe.weights.fetch import OfficialFile, fetch
 from tests.helpers.blip2_checkpoints import (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypipe.ops.sizing import PoolLoad, Resources, Work, estimate, parse_cluster, split_cores
+from raypipe.ops.run_time import PoolLoad, Resources, Work, estimate, parse_cluster, split_cores
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 
 from jobs.benchmarks.bench_blip2 import TINY
 from raypipe.models.blip2.config import Blip2Sizes
-from raypipe.models.blip2.init import STRUCTURES, _patch_places, adapt_weights, initial_weights
+from raypipe.models.blip2.initial_weights import STRUCTURES, _patch_places, adapt_weights, initial_weights
 from raypipe.models.blip2.model import Blip2
 from tests.helpers.blip2_checkpoints import TINY_VITL, random_pixels, random_weights
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypipe.ops.ticks import Ticks, unpack
+from raypipe.ops.timestamps import Ticks, unpack
 
 
 @pytest.mark.parametrize(

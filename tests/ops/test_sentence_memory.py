@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raypipe.ops.sentences import LATEST, remember
+from raypipe.ops.sentence_memory import LATEST, remember
 
 
 def yes(now, earlier):

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raypipe.extraction.other_drivers import meet_others, take_stock
 from raypipe.extraction.planning import plan_all
-from raypipe.extraction.sharing import meet_others, take_stock
 from raypipe.monitoring.drivers import Driver
 from raypipe.monitoring.meter import Meter
 from raypipe.ops.shards import WHOLE, Shard
-from raypipe.run_folder.storage import STALE_SECONDS, DeadLetter, RunFolder, new_session
+from raypipe.run_folder.folder import STALE_SECONDS, DeadLetter, RunFolder, new_session
 from tests.helpers.catalogues import catalogue_config, make_entries
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from raypipe.errors import GpuMemoryError
-from raypipe.models.memory import Batches
+from raypipe.models.halving_batches import Batches
 
 
 def holding(most, seen):

@@ -4,9 +4,9 @@ import pytest
 
 from raypipe.datasets.folder import read_folder
 from raypipe.datasets.mot import boxes_by_video, read_mot
-from raypipe.datasets.spelling import by_same_name, id_of, same_name
+from raypipe.datasets.video_names import by_same_name, id_of, same_name
 from raypipe.errors import AnnotationError, UserError
-from raypipe.run_folder.storage import RunFolder, escape
+from raypipe.run_folder.folder import RunFolder, escape
 
 COMPOSED, DECOMPOSED = "test/caméra", unicodedata.normalize("NFD", "test/caméra")
 LONG = "test/" + "監" * 83

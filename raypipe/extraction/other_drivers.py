@@ -14,7 +14,7 @@ from raypipe.monitoring.drivers import Heartbeat, living_sessions, read_drivers
 from raypipe.monitoring.meter import Meter, system_metrics
 from raypipe.monitoring.ray_metrics import DriverMetrics
 from raypipe.ops.shards import Shard
-from raypipe.run_folder.storage import DeadLetter, RunFolder
+from raypipe.run_folder.folder import DeadLetter, RunFolder
 
 # Records figures at a step.
 LogMetrics = Callable[[Mapping[str, float | None], int], None]

@@ -1,9 +1,9 @@
 import pytest
 from PIL import Image
 
-from raypipe.datasets import endings
-from raypipe.datasets.endings import HEAD_BYTES, Looking, ending, holds_video
+from raypipe.datasets import video_files as endings
 from raypipe.datasets.folder import read_folder
+from raypipe.datasets.video_files import HEAD_BYTES, Looking, ending, holds_video
 from raypipe.errors import UserError
 from raypipe.extraction.probing import probe
 from tests.helpers.clips import moving_squares, write_clip

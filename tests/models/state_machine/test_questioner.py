@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nltk.tokenize import NLTKWordTokenizer
 
-from raypipe.models.state_machine import questions
-from raypipe.models.state_machine.questions import Questioner, load_tokenizer, shipped_tagger
+from raypipe.models.state_machine import questioner as questions
+from raypipe.models.state_machine.questioner import Questioner, load_tokenizer, shipped_tagger
 from tests.helpers.blip2_checkpoints import figure
 from tests.helpers.question_cases import CASES, UNTUNED
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raypipe.errors import UserError
-from raypipe.run_folder.storage import STALE_SECONDS, DeadLetter, RunFolder, escape, fitting, new_session, unescape
+from raypipe.run_folder.folder import STALE_SECONDS, DeadLetter, RunFolder, escape, fitting, new_session, unescape
 
 
 @pytest.fixture(params=["local", "memory"])

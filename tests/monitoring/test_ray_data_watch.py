@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 
-from raypipe.monitoring.execution_watch import WatchExecution
 from raypipe.monitoring.meter import Meter
+from raypipe.monitoring.ray_data_watch import WatchExecution
 from raypipe.monitoring.watching import watching
 
 
@@ -72,7 +72,7 @@ def test_a_ray_that_shows_nothing_costs_a_line_and_not_the_run(caplog):
 @pytest.mark.parametrize("is_absent", [True, False])
 def test_a_ray_without_the_means_costs_a_line_and_not_the_run(monkeypatch, caplog, is_absent):
     if is_absent:
-        monkeypatch.setitem(sys.modules, "raypipe.monitoring.execution_watch", None)
+        monkeypatch.setitem(sys.modules, "raypipe.monitoring.ray_data_watch", None)
     done = []
     with watching(Meter(), SimpleNamespace(context=SimpleNamespace())):
         done.append(True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from raypipe.datasets.annotations import read_lines
 from raypipe.datasets.listing import Listing, Video, joined_note, some
-from raypipe.datasets.spelling import id_of
 from raypipe.datasets.tree import Found, Tree, without_suffix
+from raypipe.datasets.video_names import id_of
 from raypipe.errors import UserError
 from raypipe.ops.intervals import Interval, join, overlaps
 

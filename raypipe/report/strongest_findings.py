@@ -8,7 +8,7 @@ from raypipe.errors import UserError
 from raypipe.extraction.catalog import list_videos, read_catalogue
 from raypipe.report.findings import Finding, Objects, Peak, load_scorer, read_objects, strongest_peaks
 from raypipe.report.videos import VideoView, view_of, were_scored
-from raypipe.run_folder.storage import RunFolder
+from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import read_scores
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from raypipe.errors import DataError
-from raypipe.video import hevc, hevc_analysis
-from raypipe.video.hevc import MotionError, encode_motion, pad_luma, to_luma
+from raypipe.video import hevc_analysis
+from raypipe.video import hevc_encoder as hevc
 from raypipe.video.hevc_analysis import parse_analysis
+from raypipe.video.hevc_encoder import MotionError, encode_motion, pad_luma, to_luma
 
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "hevc"
 

@@ -6,7 +6,7 @@ from raypipe.errors import CorruptVideoError
 from raypipe.video.container import open_video
 from raypipe.video.decode import decode_at
 from raypipe.video.probe import probe_video
-from raypipe.video.sequence import Reading, _Trial, decode_sequence, numbered_packets, strict_options
+from raypipe.video.whole_decode import Reading, _Trial, decode_sequence, numbered_packets, strict_options
 from tests.helpers.clips import moving_squares, write_clip
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import legendre as polynomials
 
-from raypipe.ops.legendre import discretise, hippo_legs, memory_kernel, run_memory, window_basis
+from raypipe.ops.legendre_memory import discretise, hippo_legs, memory_kernel, run_memory, window_basis
 
 
 def test_hippo_legs_of_three_functions():

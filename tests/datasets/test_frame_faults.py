@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from raypipe.datasets.frame_folders import find_faults, find_gaps
+from raypipe.datasets.frame_faults import find_faults, find_gaps
 
 
 @pytest.mark.parametrize(
