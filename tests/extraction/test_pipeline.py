@@ -50,8 +50,10 @@ def test_every_frame_and_object_is_there_once(undisturbed):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ray": {"actors": 3}}, {"ray": {"actors": 2}, "layout": "staged"}],
-    ids=["three actors", "a pool for every stage"],
+    [
+        pytest.param({"ray": {"actors": 3}}, id="three actors"),
+        pytest.param({"ray": {"actors": 2}, "layout": "staged"}, id="a pool for every stage", marks=pytest.mark.slow),
+    ],
 )
 def test_actors_and_layout_do_not_change_a_byte(undisturbed, data, tmp_path, changes):
     extract(make_config(data, tmp_path, **changes))
@@ -121,6 +123,7 @@ def with_stage(monkeypatch, *arguments):
     monkeypatch.setattr(pipeline, "stages_of", stages_of)
 
 
+@pytest.mark.slow
 def test_a_killed_actor_costs_nothing(undisturbed, data, tmp_path, monkeypatch):
     deaths, output = tmp_path / "deaths", tmp_path / "run"
     deaths.mkdir()
@@ -147,6 +150,7 @@ def test_a_segment_that_kills_every_process_is_given_up(undisturbed, data, tmp_p
     assert contents(output) == others
 
 
+@pytest.mark.slow
 def test_broken_videos_become_dead_letters_and_their_neighbours_are_complete(cluster, tmp_path):
     root, output = tmp_path / "data", tmp_path / "run"
     root.mkdir()

@@ -39,6 +39,7 @@ def run(cluster, weights, tmp_path_factory):
     return config
 
 
+@pytest.mark.slow
 def test_crops_are_those_that_were_captioned(run, tmp_path):
     count, left_out = export_crops(run, tmp_path / "crops", every_seconds=0.2)
     assert left_out == {}
@@ -60,6 +61,7 @@ def test_crops_are_those_that_were_captioned(run, tmp_path):
         export_crops(run, tmp_path / "crops", every_seconds=0.2)
 
 
+@pytest.mark.slow
 def test_a_run_without_captions_has_none_to_export(run, tmp_path):
     config = run.model_copy(update={"features": run.features.model_copy(update={"spatial": "image"})})
     with pytest.raises(UserError, match="has no captions; extract with text or cross"):

@@ -42,6 +42,7 @@ def spatial_config(root, output, weights, **changes):
     return make_config(root, output, **(values | changes))
 
 
+@pytest.mark.slow
 def test_layout_and_actors_change_nothing(cluster, tmp_path, data, weights):
     found = {}
     for name, changes in {

@@ -149,7 +149,14 @@ def test_paths_that_are_neither(tmp_path):
         load_yolo(tmp_path, trust_pickle=True)
 
 
-@pytest.mark.parametrize("architecture", ["yolov8n.yaml", "yolo11n.yaml", "yolo26n.yaml", "yolov10n.yaml"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "yolov8n.yaml",
+        "yolo11n.yaml",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("yolo26n.yaml", "yolov10n.yaml")),
+    ],
+)
 def test_a_converted_folder_finds_the_same_boxes(tmp_path, architecture):
     checkpoint = save_pt(tiny_yolo(architecture), tmp_path / "tiny.pt")
     convert_yolo(checkpoint, tmp_path / "out", sha256=digest(checkpoint))
