@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from raypipe.errors import UserError
 from raypipe.ops.segments import decoded_size
-from raypipe.video.container import local_path
 from raypipe.video.decode import decode_frames
-from raypipe.video.folder import probe_folder
+from raypipe.video.folder import is_frame_folder, probe_folder
 from raypipe.video.hevc_encoder import encode_motion, to_luma
 from raypipe.video.index import VideoIndex, seek_point
 from raypipe.video.probe import DEFAULT_FPS, probe_video
@@ -118,11 +117,13 @@ class Video:
             seek_dts=seek_dts,
             seek_pts=seek_pts,
             size=self.size,
+            is_numbered=self.index.is_numbered,
+            stream=self.index.stream,
         )
 
 
 def read_video(uri: str | os.PathLike[str], *, max_side: int | None = None, frames_fps: float = DEFAULT_FPS) -> Video:
-    """Open a video, which reads all its packets once and decodes none of it; see `Video`.
+    """Open a video; see `Video`. All its packets are read once. Only a file whose index is in doubt is decoded for it.
 
     `uri` is a path, any fsspec URI, or a folder of images, which are shown at `frames_fps`. Frames come in the video's
     own size, upright, or scaled down so that the longer side has `max_side` pixels. Raises CorruptVideoError, naming
@@ -133,8 +134,7 @@ def read_video(uri: str | os.PathLike[str], *, max_side: int | None = None, fram
         raise UserError(f"max_side: {max_side} is not a size in pixels")
     if not 0 < frames_fps < float("inf"):
         raise UserError(f"frames_fps: {frames_fps} is not a frame rate")
-    path = local_path(uri)
-    index = probe_folder(path, frames_fps) if path is not None and path.is_dir() else probe_video(uri)
+    index = probe_folder(uri, frames_fps) if is_frame_folder(uri) else probe_video(uri)
     size = (index.width, index.height)
     return Video(uri, index, size if max_side is None else decoded_size(*size, max_side))
 

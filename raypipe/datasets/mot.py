@@ -53,7 +53,6 @@ def parse_mot(text: str, where: str) -> Boxes:
     return np.array(frames, dtype=np.int64)[order], boxes, table[order, 4].astype(np.float32), names
 
 
-@lru_cache(maxsize=4)
 def read_mot(boxes_root: str, video_id: str) -> Boxes:
     """Read a video's MOT file below a local path or fsspec URI; the segments of one video read it once per process.
 
@@ -62,12 +61,18 @@ def read_mot(boxes_root: str, video_id: str) -> Boxes:
     path = boxes_path(boxes_root, video_id)
     try:
         filesystem, path = find_boxes(boxes_root, video_id)
-        text = filesystem.cat_file(path).decode("utf-8-sig")
+        info = filesystem.info(path)
+        stamp = f"{info.get('size')} {info.get('ETag') or info.get('mtime') or info.get('created')}"
+        return _read_file(filesystem, path, stamp)
     except FileNotFoundError as error:
         raise AnnotationError(f"{path}: there is no such file of boxes") from error
     except UnicodeDecodeError as error:
         raise AnnotationError(f"{path} is not text: {error}") from error
-    return parse_mot(text, path)
+
+
+@lru_cache(maxsize=4)
+def _read_file(filesystem: Any, path: str, stamp: str) -> Boxes:  # noqa: ARG001
+    return parse_mot(filesystem.cat_file(path).decode("utf-8-sig"), path)
 
 
 def find_boxes(boxes_root: str, video_id: str) -> tuple[Any, str]:

@@ -35,7 +35,8 @@ def connect(config: "RayConfig") -> None:
         # returned or raised, and Ray Train alone writes a line a second where there is no dashboard.
         is_debugging = logging.getLogger().isEnabledFor(logging.INFO)
         quiet = {"logging_level": logging.ERROR, "log_to_driver": is_debugging}
-        address = os.environ.get("RAY_ADDRESS")
+        # Empty is what a shell leaves of a variable that was not set.
+        address = os.environ.get("RAY_ADDRESS") or None
         try:
             if address is not None:
                 require_answer(address)

@@ -270,7 +270,7 @@ def _open_doubtful(
     past = [name for name in unknown if ends[name] > len(table.scores[name]) + FEW_FRAMES]
     small = sorted(unknown, key=lambda name: test[name].num_bytes)
     doubtful = [
-        *[name for name, own in labelled.items() if name in test and not own.do_fit][:MAX_OPENED],
+        *[name for name, own in labelled.items() if name in test and not own.do_fit],
         *past[:MAX_OPENED],
         *small[:NUM_SAMPLED],
     ]

@@ -9,6 +9,8 @@ from raypipe.errors import UserError
 FEW_FRAMES = 5
 # Share by which the ratios of lengths of another frame rate may differ.
 RATIO_SLACK = 0.02
+# Ratios nearer to 1 are no other frame rate.
+RATE_SLACK = 0.1
 NUM_SHOWN = 3
 
 
@@ -48,7 +50,8 @@ def explain(lengths: list[Lengths]) -> str:
     factor = factor_of({str(number): own for number, own in enumerate(lengths)})
     if factor is not None:
         return f"It looks like one score for {factor} frames; --repeat {factor} repeats them"
-    if num_scores and num_frames:
+    # Copies of a video differ by a little.
+    if num_scores and not 1 - RATE_SLACK < num_frames / num_scores < 1 + RATE_SLACK:
         ratio = num_frames / num_scores
         if all(abs(own.num_frames - ratio * own.num_scores) <= RATIO_SLACK * own.num_frames + 1 for own in lengths):
             return (

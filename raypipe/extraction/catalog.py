@@ -164,7 +164,10 @@ def read_entries(folder: RunFolder) -> dict[str, Entry]:
         # Bytes, because text would also be cut at the line separators of Unicode, which a name may hold.
         entries = [_entry(json.loads(line)) for line in io.BytesIO(content)]
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder.name(CATALOGUE_NAME)} is damaged: {error!r}. Remove it and extract again.") from error
+        where = folder.name(CATALOGUE_NAME)
+        raise UserError(
+            f"{where} is damaged: {error!r}. Remove it with features/ and dead/, and extract again."
+        ) from error
     return {entry.video.video_id: entry for entry in entries}
 
 
@@ -204,7 +207,11 @@ def write_changes(folder: RunFolder, changes: Changes) -> None:
 def read_changes(folder: RunFolder) -> tuple[float, Changes] | None:
     """Return what was found changed last and when, None where nothing ever was."""
     document = folder.read_json(CHANGES_NAME)
-    return None if document is None else (float(document["at"]), Changes.from_record(document))
+    try:
+        return None if document is None else (float(document["at"]), Changes.from_record(document))
+    except (KeyError, TypeError, ValueError):
+        # It is only told; the next start writes it anew.
+        return None
 
 
 def claim(config: RunConfig, folder: RunFolder, catalogue_hash: str, models: Mapping[str, str] | None = None) -> None:

@@ -5,19 +5,24 @@ it is written: before it, what is outdated is removed and what moves is committe
 files under old names are removed.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import pyarrow as pa
 
+from raypipe.errors import UserError
 from raypipe.extraction.catalog import Catalogue, Entry, read_entries
 from raypipe.extraction.changes import Changes
 from raypipe.run_folder.folder import RunFolder
 from raypipe.run_folder.tables import commit_features, read_segment
+
+logger = logging.getLogger(__name__)
 
 # Threads that remove and rewrite files, which on a store are waited for.
 WRITERS = 16
@@ -118,7 +123,12 @@ def clear_old_names(folder: RunFolder, changes: Changes) -> None:
         return
     committed, dead = folder.committed(), folder.dead()
     paths = chain(
-        (folder.feature_path(name, index) for name in old for index in committed.get(name, ())),
+        (
+            folder.feature_path(name, index)
+            for name, new in changes.renamed
+            for index in committed.get(name, ())
+            if not _is_same_file(folder, folder.feature_path(name, index), folder.feature_path(new, index))
+        ),
         (folder.dead_path(name, index) for name in old for index in dead.get(name, ())),
         _scores_of(folder, old),
     )
@@ -126,11 +136,24 @@ def clear_old_names(folder: RunFolder, changes: Changes) -> None:
         list(pool.map(folder.remove, paths))
 
 
+def _is_same_file(folder: RunFolder, old: str, new: str) -> bool:
+    """Whether two names are one file, as on file systems that do not tell capitals or forms of accents apart."""
+    try:
+        return folder.is_local and Path(old).samefile(new)
+    except FileNotFoundError:
+        return False
+
+
 def _move(folder: RunFolder, place: tuple[str, str, int]) -> None:
     old, new, index = place
     # Another driver that moved it has removed it already.
     with suppress(FileNotFoundError):
-        record, table = read_segment(folder, old, index)
+        try:
+            record, table = read_segment(folder, old, index)
+        except UserError as error:
+            # A damaged file; its segment is made anew.
+            logger.warning("%s", error)
+            return
         column = table.schema.get_field_index("video_id")
         names = pa.array([new] * table.num_rows, pa.string())
         table = table.set_column(column, table.schema.field("video_id"), names)
@@ -141,7 +164,7 @@ def _scores_of(folder: RunFolder, names: Iterable[str]) -> list[str]:
     """Return the paths at which the scores of videos may lie, of the run itself and of its variations."""
     variations: list[str | None] = [None]
     if folder.exists("variations"):
-        found = folder.filesystem.ls(folder.path("variations"), detail=False)
-        variations += [path.rstrip("/").rpartition("/")[2] for path in found]
+        found = folder.filesystem.ls(folder.path("variations"), detail=True)
+        variations += [info["name"].rstrip("/").rpartition("/")[2] for info in found if info["type"] == "directory"]
     folders = [RunFolder(folder.root, variation) for variation in variations]
     return [one.score_path(name) for name in names for one in folders]

@@ -1,10 +1,12 @@
 """Videos that come as a folder of numbered frames, on a disk or in a store."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
@@ -69,14 +71,31 @@ def list_frames(folder: str | Path) -> list[PictureFile]:
     base = base.rstrip("/")
     try:
         if isinstance(filesystem, LocalFileSystem):
-            filesystem, found = None, [file.name for file in Path(base).iterdir()]
+            filesystem = None
+            with os.scandir(base) as entries:
+                stamps = {entry.name: _local_stamp(entry) for entry in entries if is_picture(entry.name)}
         else:
-            found = [path.rstrip("/").rpartition("/")[2] for path in filesystem.ls(base, detail=False)]
+            filesystem.invalidate_cache(base)
+            infos = filesystem.ls(base, detail=True)
+            stamps = {info["name"].rstrip("/").rpartition("/")[2]: _store_stamp(info) for info in infos}
     except OSError as error:
         raise CorruptVideoError(f"{folder}: the folder cannot be read ({error.strerror or error})") from error
     # Files that an archive made on another system leaves behind ("._001.jpg") are no frames.
-    names = [name for name in found if is_picture(name) and not name.startswith(".")]
-    return [PictureFile(filesystem, f"{base}/{name}") for name in in_order(names)]
+    names = [name for name in stamps if is_picture(name) and not name.startswith(".")]
+    return [PictureFile(filesystem, f"{base}/{name}", stamps[name]) for name in in_order(names)]
+
+
+def _local_stamp(entry: os.DirEntry[str]) -> str:
+    try:
+        status = entry.stat()
+    except OSError:
+        # A broken link; reading it says so.
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _store_stamp(info: Mapping[str, Any]) -> str:
+    return f"{info.get('size')} {info.get('ETag') or info.get('mtime') or info.get('created')}"
 
 
 def is_picture(name: str) -> bool:

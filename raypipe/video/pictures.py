@@ -34,10 +34,14 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture on a file system of fsspec; None is the local one."""
+    """A picture on a file system of fsspec; None is the local one.
+
+    `stamp` tells its size and time, so that what is remembered of a folder is not of files that were replaced.
+    """
 
     filesystem: Any
     path: str
+    stamp: str = ""
 
     @property
     def name(self) -> str:
@@ -46,7 +50,11 @@ class PictureFile:
 
     def read(self) -> bytes:
         """Return the file's content. Raises OSError where it cannot be read."""
-        return Path(self.path).read_bytes() if self.filesystem is None else _fetched(self.filesystem, self.path)
+        return (
+            Path(self.path).read_bytes()
+            if self.filesystem is None
+            else _fetched(self.filesystem, self.path, self.stamp)
+        )
 
     @contextmanager
     def opened(self) -> Iterator[Image.Image]:
@@ -63,7 +71,7 @@ class PictureFile:
 
 # The pages of one file are read one after another.
 @lru_cache(maxsize=1)
-def _fetched(filesystem: Any, path: str) -> bytes:
+def _fetched(filesystem: Any, path: str, stamp: str) -> bytes:  # noqa: ARG001
     content: bytes = filesystem.cat_file(path)
     return content
 

@@ -175,3 +175,20 @@ def test_motion_of_what_are_no_frames(frames):
 
 def test_motion_of_no_frames():
     assert raypipe.motion_vectors(np.zeros((0, 16, 24), np.uint8)).vectors.shape == (0, 2, 3, 2)
+
+
+@pytest.mark.parametrize("name", ["vc1", "frames"])
+def test_frames_are_those_of_a_run(tmp_path, name, shared):
+    """Of a file whose frames are numbered as they decode, and of a folder of frames that is given as a URI."""
+    if name == "vc1":
+        (path,) = (shared / "cases" / "media" / "6-vc1-order").iterdir()
+        uri = str(path)
+    else:
+        for number, picture in enumerate(moving_squares(9, WIDTH, HEIGHT)):
+            Image.fromarray(picture).save(tmp_path / f"{number}.png")
+        uri = f"{tmp_path.as_uri()}/"
+    video = raypipe.read_video(uri)
+    whole = video[:]
+    assert len(whole) == len(video) == (120 if name == "vc1" else 9)
+    for start in (0, 3, len(video) - 3):
+        assert np.array_equal(video[start : start + 3], whole[start : start + 3])

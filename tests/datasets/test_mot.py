@@ -71,3 +71,9 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_files_of_odd_names_are_read(tmp_path, name):
     (tmp_path / f"{name}.txt").write_text("\ufeff1,-1,1,2,3,4,1\n")
     assert read_mot(str(tmp_path), name)[1].tolist() == [[1, 2, 4, 6]]
+
+
+def test_boxes_that_were_replaced_are_read_anew(tmp_path):
+    for left in (1, 23):
+        (tmp_path / "a.txt").write_text(f"1,-1,{left},2,3,4,0.5\n")
+        assert read_mot(str(tmp_path), "a")[1].tolist() == [[left, 2, left + 3, 6]]

@@ -34,6 +34,8 @@ def test_a_few_frames_are_forgiven(lengths):
         ([(10, 160), (11, 167), (20, 327)], "one score for 16 frames; --repeat 16"),
         ([(20, 160), (100, 800)], "one score for 8 frames; --repeat 8"),
         ([(160, 160), (10, 160)], "1 of 2 videos .*v1 has 10 scores.*--repeat 16"),
+        ([(184, 200)], "means another copy of the video"),
+        ([(1000, 1008), (500, 560)], "means another copy of the video"),
         ([(250, 300), (500, 600)], "1.20 frames for a score: .* another frame rate"),
         ([(600, 300)], "0.50 frames for a score"),
         ([(150, 160), (700, 600)], "more than 5 frames means another copy"),

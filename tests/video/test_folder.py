@@ -142,3 +142,16 @@ def test_bad_frames_are_named(tmp_path, spoil, found):
     with pytest.raises(CorruptVideoError, match=rf"1\.png: .*{found}"):
         decode_folder(tmp_path, frame_indices=np.arange(3), size=(16, 16))
     assert decode_folder(tmp_path, frame_indices=np.array([0, 2]), size=(16, 16)).shape == (2, 16, 16, 3)
+
+
+def test_frames_that_were_replaced_are_read_anew(tmp_path):
+    """In one process: the scale of deep pictures and the size are those of the files that are there now."""
+    for top, expected in ((65535, 255), (4095, 255)):
+        for number, value in enumerate((0, top)):
+            Image.fromarray(np.full((4, 6), value, np.uint16)).save(tmp_path / f"{number}.png")
+        frames = decode_folder(tmp_path, frame_indices=np.arange(2), size=(6, 4))
+        assert frames[:, 0, 0, 0].tolist() == [0, expected]
+    for number in range(2):
+        Image.new("RGB", (8, 2)).save(tmp_path / f"{number}.png")
+    index = probe_folder(tmp_path, 10)
+    assert (index.width, index.height) == (8, 2)
