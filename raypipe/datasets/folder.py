@@ -46,8 +46,8 @@ def read_folder(root: str) -> Listing:
     if not videos:
         told = "".join(f" {note[0].upper()}{note[1:]}." for note in notes)
         raise UserError(
-            f"dataset.root: no videos in {root}. Put them below train/ and test/, or list them in splits.csv "
-            f"(video,split); {num_ignored} videos lie outside both.{told}"
+            f"dataset.root: no videos in {root} below train/ and test/, or in a splits.csv (video,split). "
+            f"Videos elsewhere below it: {num_ignored}.{told}"
         )
     known = {same_name(video.video_id): video.video_id for video in videos}
     if splits is not None and (absent := sorted(set(splits) - {same_name(name) for name in found})):

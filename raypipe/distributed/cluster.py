@@ -52,9 +52,18 @@ def connect(config: "RayConfig") -> None:
                     )
         except (OSError, RuntimeError, ValueError) as error:
             if address is None:
-                raise UserError(f"Ray cannot be started on this machine: {first_line(error)}") from error
+                raise UserError(
+                    f"Ray cannot be started on this machine: {first_line(error)}{_advice(error)}"
+                ) from error
             raise _no_cluster(address, first_line(error) or type(error).__name__) from error
     _leave_the_display_to_us()
+
+
+def _advice(error: Exception) -> str:
+    if "AF_UNIX path length" not in str(error):
+        return ""
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), "TMPDIR")
+    return f". {name} is too long for Ray's sockets: set RAY_TMPDIR to a folder with a short name, such as /tmp/ray"
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_intervals_that_overlap_are_joined_and_told(tmp_path):
     ("files", "message"),
     [
         ({"train/readme.txt": ""}, "no videos in"),
-        ({"loose.mp4": ""}, "no videos in .*1 videos lie outside both"),
+        ({"loose.mp4": ""}, "no videos in .*Videos elsewhere below it: 1"),
         ({"test/1.mp4": "", "test/1.avi": ""}, "are both the video 'test/1'"),
         ({"test/1.mp4": "", "test/1/0.png": ""}, "are both the video 'test/1'"),
         ({"test/1.mp4": "", "splits.csv": "name,split\n"}, "splits.csv: its first line is 'name,split', expected"),

@@ -111,10 +111,13 @@ def test_a_machine_on_which_ray_cannot_start_is_one_line(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/a/long")
     with pytest.raises(UserError) as caught:
         connect(RayConfig())
     assert str(caught.value) == (
-        "Ray cannot be started on this machine: AF_UNIX path length cannot exceed 107 bytes: /a/long/place"
+        "Ray cannot be started on this machine: AF_UNIX path length cannot exceed 107 bytes: /a/long/place. TMPDIR is "
+        "too long for Ray's sockets: set RAY_TMPDIR to a folder with a short name, such as /tmp/ray"
     )
 
 
