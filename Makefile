@@ -38,7 +38,8 @@ test: $(STAMP)  ## the tests, without those marked slow
 	$(BIN)/python tests/check_coverage.py .coverage.json
 
 test-slow: $(STAMP)  ## the tests marked slow: whole runs, killed drivers, real clips
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not alone"
+	$(BIN)/python -m pytest -m "slow and alone"
 
 lint: $(STAMP) docs  ## ruff, ruff format --check, mypy --strict, and the docs
 	$(BIN)/ruff check .

@@ -47,6 +47,7 @@ def test_as_many_workers_as_cpus_train(tmp_path, data, num_cpus, workers):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_interrupted_training_says_so_and_goes_on(tmp_path, data):
     changes = {"ray": {"num_cpus": 2}, "train": SMALL | {"epochs": 100_000}}
     process = start(tmp_path, data, **changes)
