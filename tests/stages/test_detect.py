@@ -5,7 +5,6 @@ import pytest
 from pydantic import ValidationError
 
 from raypipe.config.stages import DetectorConfig, TracksConfig
-from raypipe.datasets.mot import read_mot
 from raypipe.errors import AnnotationError, SchemaError, UserError
 from raypipe.models.detection.yolo import YoloDetector
 from raypipe.run_folder.folder import RunFolder
@@ -28,7 +27,6 @@ def detect(tmp_path, text, row, *, tracks=None, **config):
     path = tmp_path / "test" / "v.txt"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
-    read_mot.cache_clear()
     return DetectObjects(DetectorConfig(boxes_root=str(tmp_path), **config), tracks or TracksConfig())(row)
 
 
@@ -263,7 +261,6 @@ def test_ids_are_unique_in_a_video_that_is_cut(tmp_path, kind):
     frames = np.broadcast_to(texture.astype(np.uint8), (total, 120, 200, 3))
 
     def run(name, cuts):
-        read_mot.cache_clear()
         folder = RunFolder(str(tmp_path / name))
         commit = CommitFeatures(folder, "hash")
         for index, (start, stop) in enumerate(itertools.pairwise(cuts)):
